@@ -1,0 +1,110 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// Store keeps tasks and runs. Its transactions are serialisable.
+type Store interface {
+	// View reads one consistent state. It must be short: it pins pages.
+	View(fn func(Reader) error) error
+	// Update is durable when it returns nil. It may call fn more than once,
+	// each time on a clean state, and commits several callers together, so fn
+	// only assigns to what it captured. An error of fn changes nothing and is
+	// returned as it is. Else the error is task.ErrDiskFull (nothing was
+	// changed) or task.ErrStoreFailed (nobody knows; the store is done).
+	Update(ctx context.Context, fn func(Tx) error) error
+}
+
+// Reader reads one state of the store. Records that are not there are
+// task.ErrNotFound. Callbacks return false to stop.
+type Reader interface {
+	Task(name string) (task.Task, error)
+	// Tasks calls fn in the order of names, from the first after the given one.
+	Tasks(after string, fn func(task.Task) bool) error
+	// Definition is the task as it was at that version, kept while a run is
+	// pinned to it.
+	Definition(name string, version uint64) (task.Task, error)
+
+	Run(id task.RunID) (task.Run, error)
+	// RunByNumber finds by number, or the newest for number 0.
+	RunByNumber(name string, number uint64) (task.Run, error)
+	// Runs calls fn newest first, of one task or of all (name ""), from the
+	// first one older than before (0: from the newest).
+	Runs(name string, before task.RunID, fn func(task.Run) bool) error
+	// ActiveRuns calls fn for each queued and running run, oldest first.
+	ActiveRuns(fn func(task.Run) bool) error
+
+	Step(id task.RunID, pos task.Position) (task.RunStep, error)
+	// Steps calls fn in the order of positions, from the given one on.
+	Steps(id task.RunID, from task.Position, fn func(task.RunStep) bool) error
+	// Checkpoint returns nil where there is none.
+	Checkpoint(id task.RunID, pos task.Position) ([]byte, error)
+	// Output is one output of one step.
+	Output(id task.RunID, pos task.Position, name string) (json.RawMessage, error)
+	// Outputs calls fn for each output in the order of positions and names,
+	// from the given position on.
+	Outputs(id task.RunID, from task.Position, fn func(pos task.Position, name string, value json.RawMessage) bool) error
+}
+
+// Tx reads and changes one state of the store.
+type Tx interface {
+	Reader
+
+	// PutTask writes the task and, under its Version, the definition that runs
+	// pin.
+	PutTask(task.Task) error
+	// DeleteTask removes the task and the definitions that no run is pinned
+	// to. Its runs and its run counter stay.
+	DeleteTask(name string) error
+
+	// NextRun takes the next id and the task's next number.
+	NextRun(name string) (task.RunID, uint64, error)
+	// PutRun writes the run and its indexes.
+	PutRun(task.Run) error
+	// DeleteRun removes up to limit records of an ended run and reports
+	// whether it is all gone; call it again in a new transaction until then.
+	DeleteRun(id task.RunID, limit int) (done bool, err error)
+
+	PutStep(id task.RunID, step task.RunStep) error
+	// DeletePlanned removes up to limit steps that the step planned, with
+	// their checkpoints and outputs, and reports whether all are gone.
+	DeletePlanned(id task.RunID, top uint32, limit int) (done bool, err error)
+	PutCheckpoint(id task.RunID, pos task.Position, data []byte) error
+	DeleteCheckpoint(id task.RunID, pos task.Position) error
+	PutOutput(id task.RunID, pos task.Position, name string, value json.RawMessage) error
+	DeleteOutputs(id task.RunID, pos task.Position) error
+}
+
+// Controllers carries out work. pluginhost is the one; tests have a fake.
+type Controllers interface {
+	// Lookup says what is known of a controller, and starts its plugin when it
+	// has to ask.
+	Lookup(ctx context.Context, name string) (task.ControllerInfo, error)
+	// Plan asks into which steps the work splits; add is called in order, with
+	// a bounded number at a time, and an error of it ends the plan.
+	Plan(ctx context.Context, work task.Work, r task.Reporter, add func([]task.PlannedStep) error) task.Outcome
+	// Execute blocks until the attempt has ended, at most the grace after ctx
+	// is done; context.Cause tells the controller why.
+	Execute(ctx context.Context, work task.Work, r task.Reporter) task.Outcome
+	// EndRun tells the plugins that took part that the run has ended.
+	EndRun(id task.RunID)
+}
+
+// Clock is time as the engine sees it.
+type Clock interface {
+	Now() time.Time
+	// AfterFunc calls f in its own goroutine after d, unless stopped before.
+	AfterFunc(d time.Duration, f func()) (stop func() bool)
+}
+
+// RunLog takes the lines of runs.
+type RunLog interface {
+	Append(run task.Run, entry task.LogEntry)
+	// Close says that the run has ended and nothing more will come.
+	Close(run task.Run)
+}

@@ -1,0 +1,152 @@
+package task
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// RunID identifies a run in the store. It grows with each run of the daemon,
+// over all tasks, and is never reused. People see Run.Ref instead.
+type RunID uint64
+
+// Run is one execution of a task.
+type Run struct {
+	ID     RunID     `json:"id"`
+	Task   string    `json:"task"`
+	Number uint64    `json:"number"` // counts up for each task, from 1
+	Status RunStatus `json:"status"`
+	Reason string    `json:"reason,omitempty"` // why it failed, is incomplete, was cancelled
+
+	// DefinitionVersion is the Task.Version that this run is pinned to.
+	DefinitionVersion uint64 `json:"definition_version"`
+
+	StartedBy    string    `json:"started_by,omitempty"`
+	ScheduledFor time.Time `json:"scheduled_for,omitzero"` // nominal time, when a schedule made the run
+	RestartOf    uint64    `json:"restart_of,omitempty"`   // run number
+
+	CreatedAt time.Time `json:"created_at"`
+	StartedAt time.Time `json:"started_at,omitzero"` // first step; anew at continue
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+
+	// Cancel is the durable intent to cancel; it wins or loses against
+	// completion by the order of commits.
+	Cancel *CancelRequest `json:"cancel,omitempty"`
+
+	// Progress is the share that is done, 0 to 100. It never decreases within
+	// one life of the run and is 100 exactly when all steps completed.
+	Progress float64 `json:"progress"`
+
+	// Counts of leaf steps. A step that planned itself counts through the
+	// steps that it planned.
+	Total     int `json:"total"`
+	Completed int `json:"completed"`
+	Failed    int `json:"failed"`
+	Skipped   int `json:"skipped"`
+}
+
+// CancelRequest records who wanted a run to end, and when.
+type CancelRequest struct {
+	By string    `json:"by,omitempty"`
+	At time.Time `json:"at"`
+}
+
+// Ref is the run's name for people: "backup/42".
+func (r *Run) Ref() string { return r.Task + "/" + strconv.FormatUint(r.Number, 10) }
+
+// ParseRef splits "backup/42" into its parts. Without a number it returns 0,
+// which stands for the newest run.
+func ParseRef(ref string) (name string, number uint64, err error) {
+	name, num, found := strings.Cut(ref, "/")
+	if err := CheckName(name); err != nil {
+		return "", 0, err
+	}
+	if !found {
+		return name, 0, nil
+	}
+	number, err = strconv.ParseUint(num, 10, 64)
+	if err != nil || number == 0 {
+		return "", 0, fmt.Errorf("%q is no run: a run is named TASK/NUMBER, as in backup/42", ref)
+	}
+	return name, number, nil
+}
+
+// Position is a step's place in its run. Sub is 0 for a step of the
+// definition and counts from 1 for the steps that it planned.
+type Position struct {
+	Top uint32 `json:"top"`
+	Sub uint32 `json:"sub"`
+}
+
+// Less orders positions as they run and as they are stored.
+func (p Position) Less(q Position) bool {
+	return p.Top < q.Top || p.Top == q.Top && p.Sub < q.Sub
+}
+
+func (p Position) String() string {
+	if p.Sub == 0 {
+		return strconv.FormatUint(uint64(p.Top), 10)
+	}
+	return fmt.Sprintf("%d.%d", p.Top, p.Sub)
+}
+
+// RunStep is a step within a run. Each has its own record, so that a run of a
+// million steps costs the same a step as a run of ten. What the definition
+// says (limits, retry) is not repeated here; planned steps take it from the
+// step that planned them.
+type RunStep struct {
+	Position   Position   `json:"position"`
+	Name       string     `json:"name"`
+	Controller string     `json:"controller,omitempty"` // empty for a planned step: its planner's
+	Order      int        `json:"order,omitempty"`
+	Status     StepStatus `json:"status"`
+
+	Settings json.RawMessage `json:"settings,omitempty"` // planned steps only
+	Weight   float64         `json:"weight,omitempty"`   // planned steps: share of their planner's progress
+	ETA      time.Duration   `json:"eta,omitempty"`      // as planned
+
+	// Planned is the number of steps that this one split itself into, valid
+	// once PlanDone is set, in the same transaction that makes them visible.
+	Planned  int    `json:"planned,omitempty"`
+	PlanDone bool   `json:"plan_done,omitempty"`
+	Session  string `json:"session,omitempty"` // what the plugin holds open for the planned steps
+
+	// Attempt is the number of the newest attempt, a fencing token: it grows
+	// with each start and results of older attempts are refused. Tries counts
+	// those that the retry policy counts, since the run was started or
+	// continued; Losses those that ended because the daemon died.
+	Attempt int `json:"attempt,omitempty"`
+	Tries   int `json:"tries,omitempty"`
+	Losses  int `json:"losses,omitempty"`
+
+	Message string `json:"message,omitempty"` // the controller's own words on success
+	Error   string `json:"error,omitempty"`   // of the newest failed attempt
+	Reason  string `json:"reason,omitempty"`  // machine-readable word for Error, as "timed_out"
+
+	StartedAt time.Time `json:"started_at,omitzero"` // of the first attempt
+	AttemptAt time.Time `json:"attempt_at,omitzero"` // of the newest attempt
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+	RetryAt   time.Time `json:"retry_at,omitzero"` // while waiting
+}
+
+// Attempt names one try of one step: what fences checkpoints and results.
+type Attempt struct {
+	Run      RunID
+	Position Position
+	Number   int
+}
+
+// Words for RunStep.Reason.
+const (
+	ReasonError     = "error"     // the controller said so
+	ReasonPermanent = "permanent" // the controller said so, and that a retry is pointless
+	ReasonNoResult  = "no_result" // the plugin ended without a result
+	ReasonRefused   = "refused"   // the plugin could not be started or called
+	ReasonTimedOut  = "timed_out" // a time limit passed
+	ReasonPoisoned  = "poisoned"  // the daemon died three times while it ran
+	ReasonLost      = "lost"      // the attempt was lost and must not be repeated by itself
+	ReasonCancelled = "cancelled"
+	ReasonSteps     = "steps_failed" // a planned step of it failed
+)

@@ -1,0 +1,125 @@
+package task
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits of a definition. They keep one record of the store within 256 KiB;
+// work that needs more steps than fit is what plans are for.
+const (
+	MaxNameLen     = 100       // bytes of a task's or step's name
+	MaxDefinition  = 240 << 10 // bytes of a whole task, encoded
+	MaxParallelCap = 256       // highest max_parallel
+)
+
+// Task is a named definition of work. Runs pin the version that they started
+// from, so a change never reaches a run that is alive.
+type Task struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description,omitempty"`
+	CreatedBy   string          `json:"created_by,omitempty"`
+	Settings    json.RawMessage `json:"settings,omitempty"` // an object: defaults for the settings of all steps
+	Steps       []Step          `json:"steps"`
+
+	// Dir is the absolute directory that relative paths in settings start
+	// from: the task file's own.
+	Dir string `json:"dir,omitempty"`
+
+	MaxParallel      int           `json:"max_parallel,omitempty"`       // steps of one order at once; 0 means 1
+	MaxExecutionTime time.Duration `json:"max_execution_time,omitempty"` // of a run, 0 means no limit
+	Disabled         bool          `json:"disabled,omitempty"`
+
+	Version   uint64    `json:"version"` // 1 at creation, counts up with each change
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// Parallel is how many steps of one order may run side by side, at least 1.
+func (t *Task) Parallel() int { return max(1, t.MaxParallel) }
+
+// Step is one unit of work in a definition.
+type Step struct {
+	Name       string          `json:"name"`
+	Controller string          `json:"controller"` // "plugin" or "plugin/controller"
+	Settings   json.RawMessage `json:"settings,omitempty"`
+
+	// Order groups steps: equal orders may run side by side, a lower order
+	// ends before a higher one starts. Never decreases along Task.Steps.
+	Order int `json:"order"`
+
+	// InterruptOnStepFault ends the run when this step fails.
+	InterruptOnStepFault bool `json:"interrupt_on_step_fault,omitempty"`
+
+	Weight float64 `json:"weight,omitempty"` // share of the run's progress, 0 means 1
+	Retry  Retry   `json:"retry,omitzero"`
+	Limits Limits  `json:"limits,omitzero"`
+}
+
+// ProgressWeight is the step's share of the run's progress, above zero.
+func (s *Step) ProgressWeight() float64 {
+	if s.Weight > 0 {
+		return s.Weight
+	}
+	return 1
+}
+
+// Retry says how often a failed step is tried and how long the pauses are.
+// Zero fields take the default of the controller's effect.
+type Retry struct {
+	Attempts   int           `json:"attempts,omitempty"`    // tries in all, the first included
+	Backoff    time.Duration `json:"backoff,omitempty"`     // pause before the second try; doubles each time
+	MaxBackoff time.Duration `json:"max_backoff,omitempty"` // upper bound of a pause
+}
+
+// Limits bound the time that a step may take. Zero means no limit, except
+// for a cancelled step, which always ends within its grace.
+type Limits struct {
+	MaxExecutionTime time.Duration `json:"max_execution_time,omitempty"` // of the step, all attempts and pauses together
+	AttemptTimeout   time.Duration `json:"attempt_timeout,omitempty"`    // of one attempt
+	ProgressTimeout  time.Duration `json:"progress_timeout,omitempty"`   // without any sign of progress from the controller
+}
+
+// Effect is what a controller declares about doing its work twice. It decides
+// what happens to a step whose attempt was lost.
+type Effect string
+
+const (
+	// Idempotent work may simply be done again.
+	Idempotent Effect = "idempotent"
+	// Resumable work goes on from its last checkpoint.
+	Resumable Effect = "resumable"
+	// AtMostOnce work must never be repeated without a person's word.
+	AtMostOnce Effect = "at_most_once"
+)
+
+// Valid reports whether e is one of the declared effects.
+func (e Effect) Valid() bool { return e == Idempotent || e == Resumable || e == AtMostOnce }
+
+// CheckName says what is wrong with a task's or step's name, or nil.
+// Names appear in paths, keys and commands, hence no separators and no
+// surprises in a shell.
+func CheckName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("the name is empty")
+	case len(name) > MaxNameLen:
+		return fmt.Errorf("the name is %d bytes long, at most %d are allowed", len(name), MaxNameLen)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("the name is not valid UTF-8")
+	case strings.ContainsRune(name, '/'):
+		return fmt.Errorf("the name %q contains a slash", name)
+	case name == "." || name == ".." || strings.HasPrefix(name, "-") || strings.HasPrefix(name, "."):
+		return fmt.Errorf("the name %q must start with a letter or digit", name)
+	}
+	for _, r := range name {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r) {
+			return fmt.Errorf("the name %q contains %q: letters, digits, '-', '_' and '.' are allowed", name, r)
+		}
+	}
+	return nil
+}
