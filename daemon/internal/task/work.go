@@ -125,7 +125,7 @@ type PlannedStep struct {
 // LogEntry is one line of a run's log.
 type LogEntry struct {
 	Time    time.Time       `json:"time"`
-	Level   LogLevel   `json:"level"`
+	Level   LogLevel        `json:"level"`
 	Step    string          `json:"step,omitempty"`
 	Attempt int             `json:"attempt,omitempty"`
 	Message string          `json:"message"`
