@@ -1,0 +1,62 @@
+package api
+
+import "net/http"
+
+// Code is a word for what went wrong, the same over the socket, in JSON and as
+// the exit status of the command line.
+type Code string
+
+const (
+	CodeInvalid  Code = "invalid"   // the request, or a task file in it, is faulty
+	CodeNotFound Code = "not_found" // there is no such thing
+	CodeExists   Code = "exists"
+	CodeConflict Code = "conflict" // changed meanwhile
+	CodeState    Code = "state"    // not possible now, with the reason
+	CodeDenied   Code = "denied"
+	CodeDiskFull Code = "disk_full"
+	CodeStopping Code = "stopping" // the daemon is on its way out
+	CodeTooLarge Code = "too_large"
+	CodeInternal Code = "internal"
+)
+
+// HTTPStatus is the status that carries the code.
+func (c Code) HTTPStatus() int {
+	switch c {
+	case CodeInvalid:
+		return http.StatusUnprocessableEntity
+	case CodeNotFound:
+		return http.StatusNotFound
+	case CodeExists, CodeConflict, CodeState:
+		return http.StatusConflict
+	case CodeDenied:
+		return http.StatusForbidden
+	case CodeDiskFull:
+		return http.StatusInsufficientStorage
+	case CodeStopping:
+		return http.StatusServiceUnavailable
+	case CodeTooLarge:
+		return http.StatusRequestEntityTooLarge
+	}
+	return http.StatusInternalServerError
+}
+
+// Error is every error that the server answers: {"schema":1,"error":{...}}.
+type Error struct {
+	Code     Code      `json:"code"`
+	Message  string    `json:"message"`
+	Hint     string    `json:"hint,omitempty"`     // what to do
+	Problems []Problem `json:"problems,omitempty"` // of task files
+}
+
+func (e *Error) Error() string {
+	if e.Hint != "" {
+		return e.Message + "\n" + e.Hint
+	}
+	return e.Message
+}
+
+// ErrorBody is the JSON around an Error.
+type ErrorBody struct {
+	Schema int    `json:"schema"`
+	Error  *Error `json:"error"`
+}

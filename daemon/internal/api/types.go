@@ -1,0 +1,224 @@
+package api
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Schema is the version of all JSON that the daemon and `-o json` print. It
+// counts up when a field changes its meaning or goes away, not when one is
+// added.
+const Schema = 1
+
+// Task is a task as people see it.
+type Task struct {
+	Name             string          `json:"name"`
+	Description      string          `json:"description,omitempty"`
+	Status           string          `json:"status"` // ready or disabled
+	CreatedBy        string          `json:"created_by,omitempty"`
+	Dir              string          `json:"dir,omitempty"`
+	Settings         json.RawMessage `json:"settings,omitempty"`
+	MaxParallel      int             `json:"max_parallel"`
+	MaxExecutionTime string          `json:"max_execution_time,omitempty"` // "1h30m0s"
+	Steps            []TaskStep      `json:"steps,omitempty"`              // left out in lists
+	StepCount        int             `json:"step_count"`
+	Version          uint64          `json:"version"`
+	CreatedAt        time.Time       `json:"created_at"`
+	UpdatedAt        time.Time       `json:"updated_at"`
+	LastRun          *Run            `json:"last_run,omitempty"`
+}
+
+// TaskStep is a step of a definition.
+type TaskStep struct {
+	Name                 string          `json:"name"`
+	Controller           string          `json:"controller"`
+	Settings             json.RawMessage `json:"settings,omitempty"`
+	Order                int             `json:"order"`
+	InterruptOnStepFault bool            `json:"interrupt_on_step_fault"`
+	Weight               float64         `json:"weight,omitempty"`
+	RetryAttempts        int             `json:"retry_attempts,omitempty"`
+	RetryBackoff         string          `json:"retry_backoff,omitempty"`
+	RetryMaxBackoff      string          `json:"retry_max_backoff,omitempty"`
+	MaxExecutionTime     string          `json:"max_execution_time,omitempty"`
+	AttemptTimeout       string          `json:"attempt_timeout,omitempty"`
+	ProgressTimeout      string          `json:"progress_timeout,omitempty"`
+}
+
+// Run is one execution of a task.
+type Run struct {
+	Ref             string     `json:"ref"` // backup/42
+	Task            string     `json:"task"`
+	Number          uint64     `json:"number"`
+	Status          string     `json:"status"`
+	Reason          string     `json:"reason,omitempty"`
+	Progress        float64    `json:"progress"`              // 0 to 100
+	ETASeconds      *float64   `json:"eta_seconds,omitempty"` // of what is left, while it runs
+	QueuePosition   int        `json:"queue_position,omitempty"`
+	Total           int        `json:"total"` // leaf steps
+	Completed       int        `json:"completed"`
+	Failed          int        `json:"failed"`
+	Skipped         int        `json:"skipped"`
+	CancelRequested bool       `json:"cancel_requested,omitempty"`
+	StartedBy       string     `json:"started_by,omitempty"`
+	RestartOf       uint64     `json:"restart_of,omitempty"`
+	TaskVersion     uint64     `json:"task_version"`
+	CreatedAt       time.Time  `json:"created_at"`
+	StartedAt       *time.Time `json:"started_at,omitempty"`
+	EndedAt         *time.Time `json:"ended_at,omitempty"`
+}
+
+// Alive reports whether the run waits for its turn or is carried out.
+func (r *Run) Alive() bool { return r.Status == "queued" || r.Status == "running" }
+
+// Step is a step of a run.
+type Step struct {
+	Name       string           `json:"name"`     // "tables", or "tables/actor" for a planned step
+	Position   string           `json:"position"` // "0", or "0.17" for a planned step
+	Controller string           `json:"controller"`
+	Status     string           `json:"status"`
+	Planned    int              `json:"planned,omitempty"` // steps that it split itself into
+	Attempt    int              `json:"attempt,omitempty"`
+	Progress   float64          `json:"progress"` // 0 to 100
+	Note       string           `json:"note,omitempty"`
+	Counters   map[string]int64 `json:"counters,omitempty"`
+	ETASeconds *float64         `json:"eta_seconds,omitempty"`
+	Message    string           `json:"message,omitempty"`
+	Error      string           `json:"error,omitempty"`
+	Reason     string           `json:"reason,omitempty"` // a word for Error: timed_out, no_result ...
+	StartedAt  *time.Time       `json:"started_at,omitempty"`
+	EndedAt    *time.Time       `json:"ended_at,omitempty"`
+	RetryAt    *time.Time       `json:"retry_at,omitempty"`
+}
+
+// RunDetail is a run with its steps of the definition, what runs now, what
+// went wrong, and its outputs. Planned steps come in pages of their own.
+type RunDetail struct {
+	Run
+	Steps   []Step   `json:"steps"`             // of the definition
+	Active  []Step   `json:"active,omitempty"`  // planned steps that run or wait
+	Faults  []Step   `json:"faults,omitempty"`  // planned steps that failed, the first 20
+	Outputs []Output `json:"outputs,omitempty"` // of the steps of the definition
+	WorkDir string   `json:"work_dir,omitempty"`
+}
+
+// Output is a value that a step left.
+type Output struct {
+	Step  string          `json:"step"`
+	Name  string          `json:"name"`
+	Value json.RawMessage `json:"value"`
+}
+
+// Plugin is an executable that serves controllers.
+type Plugin struct {
+	Name        string       `json:"name"`
+	Path        string       `json:"path"`
+	State       string       `json:"state"` // known, running, refused, broken
+	Error       string       `json:"error,omitempty"`
+	Version     string       `json:"version,omitempty"`
+	PID         int          `json:"pid,omitempty"`
+	Restarts    int          `json:"restarts,omitempty"`
+	LastExit    string       `json:"last_exit,omitempty"`
+	Controllers []Controller `json:"controllers,omitempty"`
+}
+
+// Controller is what carries out a kind of step.
+type Controller struct {
+	Name    string          `json:"name"`
+	Summary string          `json:"summary,omitempty"`
+	Effect  string          `json:"effect"`
+	Plans   bool            `json:"plans,omitempty"`
+	Schema  json.RawMessage `json:"settings_schema,omitempty"`
+}
+
+// PluginList is all plugins, and what is wrong with the directories.
+type PluginList struct {
+	Dirs     []string `json:"dirs"`
+	Warnings []string `json:"warnings,omitempty"`
+	Plugins  []Plugin `json:"plugins"`
+}
+
+// Status is how the daemon is.
+type Status struct {
+	Version   string    `json:"version"`
+	PID       int       `json:"pid"`
+	StartedAt time.Time `json:"started_at"`
+	DataDir   string    `json:"data_dir"`
+	Running   int       `json:"running"`
+	Queued    int       `json:"queued"`
+	MaxRuns   int       `json:"max_runs"`
+	Problems  []string  `json:"problems,omitempty"` // "no space left ...", "no plugins ..."
+}
+
+// TaskFile is the text of a task file, as it is applied or validated.
+type TaskFile struct {
+	Name string `json:"name"` // as problems show it
+	Dir  string `json:"dir"`  // absolute: where relative paths start
+	Data string `json:"data"`
+}
+
+// Problem is one fault of a task file.
+type Problem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Path    string `json:"path,omitempty"` // steps[0].settings.mode
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	Excerpt string `json:"excerpt,omitempty"` // the line itself
+}
+
+// ApplyRequest saves the tasks of all files, or none of them. With DryRun
+// nothing is saved.
+type ApplyRequest struct {
+	Files  []TaskFile `json:"files"`
+	DryRun bool       `json:"dry_run,omitempty"`
+}
+
+// ApplyResult says what became of each task.
+type ApplyResult struct {
+	Tasks []Applied `json:"tasks"`
+}
+
+// Applied is one task of an ApplyResult.
+type Applied struct {
+	Task    string `json:"task"`
+	File    string `json:"file"`
+	Action  string `json:"action"` // created, changed, unchanged
+	Version uint64 `json:"version"`
+	Steps   int    `json:"steps"`
+}
+
+// RunRequest starts a run.
+type RunRequest struct {
+	Task string `json:"task"`
+}
+
+// Page is part of a list. Next, when set, is what the query's after takes for
+// the next part.
+type Page[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next,omitempty"`
+}
+
+// LogLine is one line of a run's log.
+type LogLine struct {
+	Time    time.Time       `json:"time"`
+	Level   string          `json:"level"` // debug, info, warn, error
+	Step    string          `json:"step,omitempty"`
+	Attempt int             `json:"attempt,omitempty"`
+	Message string          `json:"message"`
+	Fields  json.RawMessage `json:"fields,omitempty"`
+}
+
+// Event is something that happened, live. A stream of events begins with a
+// snapshot of each run that it is about, so that a client that comes back needs
+// nothing but a new stream.
+type Event struct {
+	Type string `json:"type"` // snapshot, run, step, progress
+	Run  Run    `json:"run"`
+	// Step is the one that changed, with type step.
+	Step *Step `json:"step,omitempty"`
+	// Active are the steps that run or wait now, with types snapshot and
+	// progress; planners are left out when their planned steps are shown.
+	Active []Step `json:"active,omitempty"`
+}
