@@ -16,6 +16,8 @@ const (
 	CodeDiskFull Code = "disk_full"
 	CodeStopping Code = "stopping" // the daemon is on its way out
 	CodeTooLarge Code = "too_large"
+	CodeBusy     Code = "busy"   // too many connections
+	CodeMethod   Code = "method" // the route exists, this method of it does not
 	CodeInternal Code = "internal"
 )
 
@@ -32,8 +34,10 @@ func (c Code) HTTPStatus() int {
 		return http.StatusForbidden
 	case CodeDiskFull:
 		return http.StatusInsufficientStorage
-	case CodeStopping:
+	case CodeStopping, CodeBusy:
 		return http.StatusServiceUnavailable
+	case CodeMethod:
+		return http.StatusMethodNotAllowed
 	case CodeTooLarge:
 		return http.StatusRequestEntityTooLarge
 	}

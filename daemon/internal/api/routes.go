@@ -1,0 +1,79 @@
+package api
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// DefaultSocket is where the daemon listens when nobody says otherwise.
+const DefaultSocket = "/run/stepd/stepd.sock"
+
+// Limits of the socket.
+const (
+	MaxBody   = 1 << 20 // bytes of a request
+	MaxHeader = 16 << 10
+	MaxPage   = 500 // items of a page
+	PageSize  = 50  // items of a page when nobody says otherwise
+)
+
+// Media types of the answers.
+const (
+	TypeJSON   = "application/json"
+	TypeLines  = "application/x-ndjson"
+	TypeEvents = "text/event-stream"
+)
+
+// Latest stands for the number of the newest run in a path.
+const Latest = "latest"
+
+// Routes, as the server registers them and the client fills them in with
+// TaskPath and RunPath.
+const (
+	RouteStatus   = "/v1/status"
+	RoutePlugins  = "/v1/plugins"
+	RouteValidate = "/v1/validate"
+	RouteApply    = "/v1/apply"
+	RouteTasks    = "/v1/tasks"
+	RouteTask     = "/v1/tasks/{name}"
+	RouteEnable   = "/v1/tasks/{name}/enable"
+	RouteDisable  = "/v1/tasks/{name}/disable"
+	RouteRuns     = "/v1/runs"
+	RouteRun      = "/v1/runs/{task}/{number}"
+	RouteSteps    = "/v1/runs/{task}/{number}/steps"
+	RouteCancel   = "/v1/runs/{task}/{number}/cancel"
+	RouteContinue = "/v1/runs/{task}/{number}/continue"
+	RouteRestart  = "/v1/runs/{task}/{number}/restart"
+	RouteLogs     = "/v1/runs/{task}/{number}/logs"
+	RouteRunWatch = "/v1/runs/{task}/{number}/events"
+	RouteWatch    = "/v1/events"
+)
+
+// TaskPath fills in a route of a task.
+func TaskPath(route, name string) string {
+	return strings.Replace(route, "{name}", url.PathEscape(name), 1)
+}
+
+// RunPath fills in a route of a run. ref is "backup/42", or "backup" for the
+// newest run.
+func RunPath(route, ref string) string {
+	name, number := ref, Latest
+	if i := strings.LastIndexByte(ref, '/'); i >= 0 {
+		name, number = ref[:i], ref[i+1:]
+	}
+	return strings.NewReplacer("{task}", url.PathEscape(name), "{number}", url.PathEscape(number)).Replace(route)
+}
+
+// RunRef is the ref of the parts of a run's path. It is an *Error when number
+// is neither a number from 1 nor Latest.
+func RunRef(task, number string) (string, error) {
+	if number == Latest {
+		return task, nil
+	}
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || n == 0 {
+		return "", &Error{Code: CodeInvalid, Message: strconv.Quote(number) + " is no number of a run",
+			Hint: "runs count from 1; " + strconv.Quote(Latest) + " is the newest"}
+	}
+	return task + "/" + strconv.FormatUint(n, 10), nil
+}
