@@ -1,0 +1,64 @@
+// Package store keeps tasks, runs and all that runs leave behind in one bbolt
+// file. What Update acknowledged survives a crash of the process and of the
+// machine; what it did not acknowledge is not there, or the store says that it
+// does not know and stops for good.
+//
+// The package decides nothing about tasks: it neither checks transitions nor
+// picks versions, and it knows no clock, no schedule and no plugin. It never
+// creates, truncates or repairs a database in the place of one that it cannot
+// read; that is a person's decision.
+//
+// # Files in the state directory
+//
+//	stepd.db       the database, 0600
+//	stepd.db.new   a first creation that was cut short; swept at the next open
+//	stepd.lock     flocked while a store is open; holds the pid of the holder
+//	stepd.clean    written by Close: size, time and inode of the database then;
+//	               when they still match, Open need not check all of it
+//	ballast        space that is given back when the disk is full, so that the
+//	               states of what is running can still be saved
+//
+// # Schema 1
+//
+// Few large buckets with composite keys, so that a run of a million steps
+// costs the same a step as a run of ten. Numbers in keys are big-endian, so
+// that the order of bytes is the order of numbers; be32 and be64 stand for
+// their size. A name ends with 0x00, which no name contains, so a scan over
+// "backup" does not meet "backup-weekly". Keys are made in keys.go only.
+//
+//	meta         "schema"                          {"version":1}
+//	             "run_id"                          be64, the newest run id
+//	tasks        name                              task.Task
+//	definitions  name 0x00 version:be64            task.Task as of that version
+//	counters     name                              be64, the task's newest run number;
+//	                                               outlives the task
+//	runs         run:be64                          task.Run
+//	run_numbers  name 0x00 number:be64             be64, the run's id
+//	task_runs    name 0x00 run:be64                be64, the run's number
+//	active       run:be64                          empty; queued and running runs
+//	pinned       name 0x00 version:be64 run:be64   be64, the run's number; keeps the
+//	                                               definition
+//	steps        run:be64 top:be32 sub:be32        task.RunStep
+//	checkpoints  run:be64 top:be32 sub:be32        the controller's bytes
+//	outputs      run:be64 top:be32 sub:be32 name   the controller's JSON
+//
+// A definition lives as long as it is the task's current one or a run is
+// pinned to it.
+//
+// # Records
+//
+// Each value, of an index too, is a record:
+//
+//	version:1 byte   crc32c:be32   payload
+//
+// The checksum (Castagnoli) covers the version, the bucket's name, the key and
+// the payload. bbolt protects only its meta pages, so this is what finds a bit
+// that flipped, in a key as well, and a record in the wrong place. A value is
+// at most 256 KiB.
+//
+// # Migrations
+//
+// The schema's version is 1 plus the number of migrations. Open applies those
+// that are missing in one transaction, and refuses a newer schema. Each needs
+// a fixture in testdata; a test fails without it.
+package store

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// bucket is one of the top-level buckets; there are no nested ones.
+type bucket uint8
+
+const (
+	bucketMeta bucket = iota
+	bucketTasks
+	bucketDefinitions
+	bucketCounters
+	bucketRuns
+	bucketRunNumbers
+	bucketTaskRuns
+	bucketActive
+	bucketPinned
+	bucketSteps
+	bucketCheckpoints
+	bucketOutputs
+	bucketCount
+)
+
+var bucketNames = [bucketCount]string{
+	"meta", "tasks", "definitions", "counters", "runs", "run_numbers", "task_runs",
+	"active", "pinned", "steps", "checkpoints", "outputs",
+}
+
+func (b bucket) String() string { return bucketNames[b] }
+
+// fill is how full bbolt leaves a page that it splits. Steps are written in
+// the order of their keys and then change in that order, each growing as it
+// starts and ends: some room in the page spares the second split.
+func (b bucket) fill() float64 {
+	switch b {
+	case bucketSteps:
+		return 0.7
+	case bucketRuns, bucketActive, bucketCheckpoints, bucketOutputs:
+		return 0.9
+	}
+	return 0.5
+}
+
+const (
+	keySchema = "schema"
+	keyRunID  = "run_id"
+)
+
+const (
+	maxName   = 512 // bytes of a task's or output's name; task.CheckName allows less
+	positionN = 8 + 4 + 4
+)
+
+// checkName refuses what would break the order or the separation of keys.
+func checkName(what, name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: the %s has no name", task.ErrInvalid, what)
+	case len(name) > maxName:
+		return fmt.Errorf("%w: the name of the %s has %d bytes, at most %d are kept", task.ErrInvalid, what, len(name), maxName)
+	case strings.IndexByte(name, 0) >= 0:
+		return fmt.Errorf("%w: the name of the %s, %q, contains a zero byte", task.ErrInvalid, what, name)
+	}
+	return nil
+}
+
+// key builds a key in a buffer that lives on the caller's stack; bbolt copies
+// keys when it stores them.
+type key []byte
+
+func (k key) name(name string) key  { return append(append(k, name...), 0) }
+func (k key) u64(n uint64) key      { return binary.BigEndian.AppendUint64(k, n) }
+func (k key) u32(n uint32) key      { return binary.BigEndian.AppendUint32(k, n) }
+func (k key) run(id task.RunID) key { return k.u64(uint64(id)) }
+func (k key) pos(id task.RunID, pos task.Position) key {
+	return k.run(id).u32(pos.Top).u32(pos.Sub)
+}
+
+func definitionKey(name string, version uint64) key { return key(nil).name(name).u64(version) }
+func runNumberKey(name string, number uint64) key   { return key(nil).name(name).u64(number) }
+func taskRunKey(name string, id task.RunID) key     { return key(nil).name(name).run(id) }
+func pinnedKey(name string, version uint64, id task.RunID) key {
+	return key(nil).name(name).u64(version).run(id)
+}
+
+// namePrefix ends with the separator: keys of "backup" are no prefix of those
+// of "backup-weekly".
+func namePrefix(name string) key { return key(nil).name(name) }
+
+// afterName is the first key behind all keys of the name.
+func afterName(name string) key { return append(append(key(nil), name...), 1) }
+
+// lastKey is behind all keys: names are UTF-8 and ids stay far below.
+func lastKey() key { return bytes.Repeat([]byte{0xff}, positionN+1) }
+
+func runKey(id task.RunID) key                         { return make(key, 0, 8).run(id) }
+func positionKey(id task.RunID, pos task.Position) key { return make(key, 0, positionN).pos(id, pos) }
+func outputKey(id task.RunID, p task.Position, n string) key {
+	return append(make(key, 0, positionN+len(n)).pos(id, p), n...)
+}
+func topPrefix(id task.RunID, top uint32) key { return make(key, 0, 12).run(id).u32(top) }
+
+// splitPosition takes apart a key of steps, checkpoints or outputs.
+func splitPosition(k []byte) (id task.RunID, pos task.Position, rest string, ok bool) {
+	if len(k) < positionN {
+		return 0, pos, "", false
+	}
+	id = task.RunID(binary.BigEndian.Uint64(k))
+	pos = task.Position{Top: binary.BigEndian.Uint32(k[8:]), Sub: binary.BigEndian.Uint32(k[12:])}
+	return id, pos, string(k[positionN:]), true
+}
+
+// splitName takes a name off the front of a key.
+func splitName(k []byte) (name string, rest []byte, ok bool) {
+	n, _, found := strings.Cut(string(k), "\x00")
+	if !found {
+		return "", nil, false
+	}
+	return n, k[len(n)+1:], true
+}
+
+// describe names a key for people.
+func (b bucket) describe(k []byte) string {
+	switch b {
+	case bucketMeta, bucketTasks, bucketCounters:
+		return fmt.Sprintf("%q", k)
+	case bucketRuns, bucketActive:
+		if len(k) == 8 {
+			return fmt.Sprintf("run id %d", binary.BigEndian.Uint64(k))
+		}
+	case bucketDefinitions, bucketRunNumbers, bucketTaskRuns:
+		if name, rest, ok := splitName(k); ok && len(rest) == 8 {
+			return fmt.Sprintf("%q %d", name, binary.BigEndian.Uint64(rest))
+		}
+	case bucketPinned:
+		if name, rest, ok := splitName(k); ok && len(rest) == 16 {
+			return fmt.Sprintf("%q version %d run id %d", name, binary.BigEndian.Uint64(rest), binary.BigEndian.Uint64(rest[8:]))
+		}
+	case bucketSteps, bucketCheckpoints, bucketOutputs:
+		if id, pos, name, ok := splitPosition(k); ok {
+			s := fmt.Sprintf("run id %d step %s", id, pos)
+			if name != "" {
+				s += fmt.Sprintf(" %q", name)
+			}
+			return s
+		}
+	}
+	return fmt.Sprintf("key %x", k)
+}

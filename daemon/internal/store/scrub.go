@@ -1,0 +1,149 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// scrubSlice is how many records one transaction looks at: a longer one would
+// keep the writer from using freed pages again.
+const scrubSlice = 2000
+
+// ScrubReport counts what Scrub has looked at.
+type ScrubReport struct {
+	Records int
+	Bytes   int64 // of keys and values
+	Faults  int
+}
+
+// Scrub verifies every record and that indexes and records agree, and calls fn
+// for each fault (a *CorruptError) until it returns false. It can take long
+// and does not keep others from writing; what they change meanwhile may or may
+// not be looked at. It fails only when ctx ends or the file cannot be read.
+func (s *Store) Scrub(ctx context.Context, fn func(error) bool) (ScrubReport, error) {
+	var report ScrubReport
+	for b := range bucketCount {
+		for next, more := []byte(nil), true; more; {
+			if err := ctx.Err(); err != nil {
+				return report, err
+			}
+			err := s.View(func(tx *Tx) error {
+				c := tx.bucket(b).Cursor()
+				k, v := c.Seek(next)
+				for n := 0; k != nil && n < scrubSlice; k, v = c.Next() {
+					n++
+					report.Records++
+					report.Bytes += int64(len(k) + len(v))
+					if err := tx.scrub(b, k, v); err != nil {
+						report.Faults++
+						if !fn(err) {
+							k = nil
+							break
+						}
+					}
+				}
+				if more = k != nil; more && bytes.Compare(k, next) <= 0 {
+					return fmt.Errorf("the keys of %s are out of order at %s: %w", b, b.describe(k), errDamaged)
+				}
+				next = bytes.Clone(k)
+				return nil
+			})
+			if err != nil {
+				return report, fmt.Errorf("scrub %s: %w", s.path, err)
+			}
+		}
+	}
+	return report, nil
+}
+
+var errDamaged = errors.New("the file is damaged; stop the daemon and put back a backup")
+
+// scrub checks one record and what belongs to it.
+func (tx *Tx) scrub(b bucket, k, v []byte) error {
+	payload, err := unseal(tx.path, b, k, v)
+	if err != nil {
+		return err
+	}
+	fault := func(format string, args ...any) error {
+		return &CorruptError{Path: tx.path, Bucket: b.String(), Key: bytes.Clone(k), Name: b.describe(k), Reason: fmt.Sprintf(format, args...)}
+	}
+	switch b {
+	case bucketTasks, bucketDefinitions:
+		var t task.Task
+		if err := decode(tx.path, b, k, payload, &t); err != nil {
+			return err
+		}
+		if want := key(t.Name); b == bucketTasks && !bytes.Equal(k, want) {
+			return fault("it holds the task %q", t.Name)
+		}
+		if b == bucketTasks && !tx.has(bucketDefinitions, definitionKey(t.Name, t.Version)) {
+			return fault("its definition, version %d, is missing", t.Version)
+		}
+		if b == bucketDefinitions && !bytes.Equal(k, definitionKey(t.Name, t.Version)) {
+			return fault("it holds version %d of the task %q", t.Version, t.Name)
+		}
+	case bucketRuns:
+		var run task.Run
+		if err := decode(tx.path, b, k, payload, &run); err != nil {
+			return err
+		}
+		if !bytes.Equal(k, runKey(run.ID)) {
+			return fault("it holds the run id %d", run.ID)
+		}
+		switch {
+		case !tx.has(bucketRunNumbers, runNumberKey(run.Task, run.Number)):
+			return fault("the run %s is missing in run_numbers", run.Ref())
+		case !tx.has(bucketTaskRuns, taskRunKey(run.Task, run.ID)):
+			return fault("the run %s is missing in task_runs", run.Ref())
+		case !tx.has(bucketPinned, pinnedKey(run.Task, run.DefinitionVersion, run.ID)):
+			return fault("the run %s is missing in pinned", run.Ref())
+		case run.Status.Alive() != tx.has(bucketActive, k):
+			return fault("the run %s is %s, but active says otherwise", run.Ref(), run.Status)
+		}
+	case bucketSteps:
+		var step task.RunStep
+		if err := decode(tx.path, b, k, payload, &step); err != nil {
+			return err
+		}
+		id, pos, rest, ok := splitPosition(k)
+		if !ok || rest != "" || pos != step.Position {
+			return fault("it holds the step %s", step.Position)
+		}
+		if !tx.has(bucketRuns, runKey(id)) {
+			return fault("there is no such run")
+		}
+	case bucketActive:
+		if len(k) != 8 || !tx.has(bucketRuns, k) {
+			return fault("there is no such run")
+		}
+	case bucketPinned, bucketTaskRuns:
+		if len(k) < 8 || !tx.has(bucketRuns, k[len(k)-8:]) {
+			return fault("there is no such run")
+		}
+		_, err = readNumber(tx.path, b, k, payload)
+		return err
+	case bucketRunNumbers:
+		id, err := readNumber(tx.path, b, k, payload)
+		if err == nil && !tx.has(bucketRuns, binary.BigEndian.AppendUint64(nil, id)) {
+			err = fault("there is no run id %d", id)
+		}
+		return err
+	case bucketCounters:
+		_, err = readNumber(tx.path, b, k, payload)
+		return err
+	case bucketMeta:
+		if string(k) == keyRunID {
+			_, err = readNumber(tx.path, b, k, payload)
+		} else if !json.Valid(payload) {
+			err = fault("it is no JSON")
+		}
+		return err
+	}
+	return nil
+}

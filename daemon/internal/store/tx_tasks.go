@@ -1,0 +1,116 @@
+package store
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// Task returns the task's current definition, or task.ErrNotFound.
+func (tx *Tx) Task(name string) (task.Task, error) {
+	var t task.Task
+	found, err := tx.load(bucketTasks, key(name), &t)
+	if err == nil && !found {
+		err = notFound("task %q", name)
+	}
+	return t, err
+}
+
+// Tasks calls fn in the order of names, from the first after the given one,
+// until it returns false.
+func (tx *Tx) Tasks(after string, fn func(task.Task) bool) error {
+	start := key(after)
+	if after != "" {
+		start = append(start, 0)
+	}
+	return tx.scan(bucketTasks, nil, start, func(k key, payload []byte) (bool, error) {
+		var t task.Task
+		if err := decode(tx.path, bucketTasks, k, payload, &t); err != nil {
+			return false, err
+		}
+		return fn(t), nil
+	})
+}
+
+// Definition returns the task as it was at that version, or task.ErrNotFound
+// when neither the task nor a run needs it any more.
+func (tx *Tx) Definition(name string, version uint64) (task.Task, error) {
+	var t task.Task
+	if checkName("task", name) != nil {
+		return t, notFound("task %q, version %d", name, version)
+	}
+	found, err := tx.load(bucketDefinitions, definitionKey(name, version), &t)
+	if err == nil && !found {
+		err = notFound("task %q, version %d", name, version)
+	}
+	return t, err
+}
+
+// PutTask writes the task and, under its Version, the definition that runs
+// pin. Definitions of other versions go, unless a run is pinned to them.
+func (tx *Tx) PutTask(t task.Task) error {
+	if err := checkName("task", t.Name); err != nil {
+		return err
+	}
+	if err := tx.save(bucketTasks, key(t.Name), &t); err != nil {
+		return err
+	}
+	if err := tx.save(bucketDefinitions, definitionKey(t.Name, t.Version), &t); err != nil {
+		return err
+	}
+	return tx.sweepDefinitions(t.Name, func(version uint64) bool { return version == t.Version })
+}
+
+// DeleteTask removes the task and the definitions that no run is pinned to.
+// Its runs and its run counter stay. task.ErrNotFound when there is none.
+func (tx *Tx) DeleteTask(name string) error {
+	if !tx.hasTask(name) {
+		return notFound("task %q", name)
+	}
+	if err := tx.remove(bucketTasks, key(name)); err != nil {
+		return err
+	}
+	return tx.sweepDefinitions(name, func(uint64) bool { return false })
+}
+
+func (tx *Tx) hasTask(name string) bool {
+	return checkName("task", name) == nil && tx.has(bucketTasks, key(name))
+}
+
+// sweepDefinitions deletes the definitions that are neither to be kept nor
+// pinned. A task has one and those of its runs, so they are few; it reads
+// their keys only.
+func (tx *Tx) sweepDefinitions(name string, keep func(version uint64) bool) error {
+	prefix := namePrefix(name)
+	for _, k := range tx.keys(bucketDefinitions, prefix, prefix, math.MaxInt) {
+		version := binary.BigEndian.Uint64(k[len(prefix):])
+		if keep(version) || tx.pinned(name, version) {
+			continue
+		}
+		if err := tx.remove(bucketDefinitions, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepDefinition deletes one definition when nobody needs it any more.
+func (tx *Tx) sweepDefinition(name string, version uint64) error {
+	if tx.pinned(name, version) {
+		return nil
+	}
+	t, err := tx.Task(name)
+	if err == nil && t.Version == version {
+		return nil
+	}
+	if err != nil && tx.hasTask(name) {
+		return nil // damaged: nobody knows its version, so keep what it may need
+	}
+	return tx.remove(bucketDefinitions, definitionKey(name, version))
+}
+
+func (tx *Tx) pinned(name string, version uint64) bool {
+	prefix := key(nil).name(name).u64(version)
+	return len(tx.keys(bucketPinned, prefix, prefix, 1)) > 0
+}
