@@ -1,0 +1,87 @@
+package taskfile_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+	"github.com/stepd/stepd/daemon/internal/taskfile"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeControllers answers from a map and counts the lookups.
+type fakeControllers struct {
+	schemas map[string]string
+	lookups map[string]int
+}
+
+func (f *fakeControllers) Lookup(_ context.Context, name string) (task.ControllerInfo, error) {
+	f.lookups[name]++
+	if name == "crashing" {
+		return task.ControllerInfo{}, errors.New("plugin crashing exited with status 2")
+	}
+	schema, ok := f.schemas[name]
+	if !ok {
+		return task.ControllerInfo{}, fmt.Errorf("no plugin serves it: %w", task.ErrNotFound)
+	}
+	return task.ControllerInfo{Name: name, Plugin: name, Schema: json.RawMessage(schema), Effect: task.Idempotent}, nil
+}
+
+func controllers() *fakeControllers {
+	return &fakeControllers{lookups: map[string]int{}, schemas: map[string]string{
+		// As a schema is made from a Go struct: everything behind a reference.
+		"dumptables": `{"$schema": "https://json-schema.org/draft/2020-12/schema", "$ref": "#/$defs/Settings", "$defs": {"Settings": {
+			"type": "object", "additionalProperties": false, "required": ["dsn"], "properties": {
+			"dsn": {"type": "string", "minLength": 1, "description": "Where the database is."},
+			"mode": {"type": "string", "enum": ["data_only", "recreate"]},
+			"tables": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+			"rows": {"type": "integer", "minimum": 1, "maximum": 100000},
+			"ratio": {"type": "number", "exclusiveMinimum": 0},
+			"backup_dir": {"type": "string"},
+			"password": {"type": "string", "secret": true, "description": "Of the database user."}}}}}`,
+		"copyfiles": `{"type": "object", "additionalProperties": false, "required": ["source"], "properties": {
+			"source": {"type": "string"}, "backup_dir": {"type": "string"},
+			"include": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "uniqueItems": true}]},
+			"follow": {"type": "boolean"},
+			"mode": {"type": "integer"}}}`,
+		"compress": `{"type": "object", "additionalProperties": false, "required": ["format"], "properties": {
+			"format": {"enum": ["tar.gz", "tar.zst", "1.10", "0123"]}, "level": {"type": "integer", "minimum": 1, "maximum": 9},
+			"label": {"type": ["string", "null"]}, "since": {"type": "string"}, "backup_dir": {"type": "string"}}}`,
+		"sendmail": `{"type": "object", "additionalProperties": false, "required": ["to", "smtp"], "properties": {
+			"to": {"type": "array", "items": {"type": "string", "format": "email"}, "minItems": 1},
+			"smtp": {"$ref": "#/$defs/smtp"}, "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+			"secret": {"type": "string"}},
+			"$defs": {"smtp": {"type": "object", "additionalProperties": false, "required": ["host", "password"], "properties": {
+			"host": {"type": "string"}, "port": {"type": "integer"}, "password": {"type": "string", "secret": true}}}}}`,
+		"script":        ``,
+		"script/rotate": `{"type": "object", "properties": {"keep": {"type": "integer"}}}`,
+		"tree": `{"$defs": {"node": {"type": "object", "additionalProperties": false, "properties": {
+			"label": {"type": "string"}, "children": {"type": "array", "items": {"$ref": "#/$defs/node"}}}}},
+			"type": "object", "properties": {"root": {"$ref": "#/$defs/node"}}, "additionalProperties": false}`,
+		"broken": `{"type": 5}`,
+		"remote": `{"$ref": "file:///etc/passwd"}`,
+		"loop":   `{"$ref": "#"}`,
+		"branchy": `{"$defs": {"n": {"anyOf": [{"$ref": "#/$defs/o"}, {"$ref": "#/$defs/o"}, {"type": "string"}]},
+			"o": {"type": "object", "additionalProperties": {"anyOf": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/n"}]}}}, "$ref": "#/$defs/o"}`,
+	}}
+}
+
+func parse(t testing.TB, text string) (task.Task, error) {
+	t.Helper()
+	return taskfile.Parse(context.Background(), taskfile.Source{Name: "backup.yaml", Dir: "/srv/shop", Data: []byte(text)}, controllers())
+}
+
+func mustParse(t testing.TB, text string) task.Task {
+	t.Helper()
+	got, err := parse(t, text)
+	if err != nil {
+		t.Fatalf("parse:\n%v", err)
+	}
+	return got
+}

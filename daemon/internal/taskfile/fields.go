@@ -1,0 +1,225 @@
+package taskfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// Bounds of numbers in a task file.
+const (
+	maxOrder    = 1_000_000_000
+	maxAttempts = 1000
+	maxWeight   = 1e9
+)
+
+// fields says what reads each key of a mapping.
+type fields map[string]func(e entry, path string)
+
+// notYet are keys that a later version reads; who writes one has not mistyped.
+func notYet(key string) bool {
+	switch key {
+	case "schedule", "on_failure", "on_success", "on_end", "when", "starter", "created_by", "timezone", "overlap", "missed":
+		return true
+	}
+	return false
+}
+
+// mapping reads a mapping by its fields, and reports what is not one of them.
+// It returns nil when n is no mapping.
+func (p *parser) mapping(n *yaml.Node, path, what string, known fields) map[string]entry {
+	if deref(n).Kind != yaml.MappingNode {
+		p.fault(n, path, fmt.Sprintf("%s must be a mapping, found %s", what, describe(n)), "")
+		return nil
+	}
+	seen := make(map[string]entry)
+	for _, e := range p.entries(n, path) {
+		at := join(path, e.name)
+		read, ok := known[e.name]
+		if !ok {
+			message, hint := fmt.Sprintf("unknown key %s", quote(e.name)), ""
+			if notYet(e.name) {
+				message = fmt.Sprintf("the key %s is not supported by this version", quote(e.name))
+			} else {
+				names := make([]string, 0, len(known))
+				for name := range known {
+					names = append(names, name)
+				}
+				hint = suggest(e.name, names)
+			}
+			p.fault(e.key, at, message, hint)
+			continue
+		}
+		seen[e.name] = e
+		read(e, at)
+	}
+	return seen
+}
+
+// blank reports whether a key stands there without a value.
+func blank(n *yaml.Node) bool {
+	n = deref(n)
+	return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" && n.Value == ""
+}
+
+func (p *parser) wrong(e entry, path, want, hint string) {
+	node := e.value
+	if blank(e.value) {
+		node = e.key
+	}
+	p.fault(node, path, fmt.Sprintf("%s must be %s, found %s", path, want, describe(e.value)), hint)
+}
+
+// text takes any scalar as it is written: a name may be 2026 or yes.
+func (p *parser) text(e entry, path string) (string, bool) {
+	n := deref(e.value)
+	if n.Kind != yaml.ScalarNode || blank(e.value) || !knownTag(n) {
+		p.wrong(e, path, "text", "")
+		return "", false
+	}
+	return n.Value, true
+}
+
+func (p *parser) boolean(to *bool) func(entry, string) {
+	return func(e entry, path string) {
+		n := deref(e.value)
+		if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!bool" {
+			switch strings.ToLower(n.Value) {
+			case "true", "false":
+				*to = strings.EqualFold(n.Value, "true")
+				return
+			}
+		}
+		hint := ""
+		if n.Kind == yaml.ScalarNode && yesNo(n.Value) {
+			hint = "write true or false"
+		}
+		p.wrong(e, path, "true or false", hint)
+	}
+}
+
+func (p *parser) whole(to *int, least, most int) func(entry, string) {
+	return func(e entry, path string) {
+		want := fmt.Sprintf("a whole number from %d to %d", least, most)
+		n := deref(e.value)
+		if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!int" {
+			if number, whole, ok := parseNumber(n.Value); ok && whole {
+				if v, err := strconv.Atoi(string(number)); err == nil && v >= least && v <= most {
+					*to = v
+					return
+				}
+			}
+		}
+		p.wrong(e, path, want, "")
+	}
+}
+
+func (p *parser) weight(to *float64) func(entry, string) {
+	return func(e entry, path string) {
+		n := deref(e.value)
+		if n.Kind == yaml.ScalarNode && (n.ShortTag() == "!!int" || n.ShortTag() == "!!float") {
+			if number, _, ok := parseNumber(n.Value); ok {
+				if v, err := number.Float64(); err == nil && v > 0 && v <= maxWeight && !math.IsNaN(v) {
+					*to = v
+					return
+				}
+			}
+		}
+		p.wrong(e, path, "a number above zero", "")
+	}
+}
+
+func (p *parser) duration(to *time.Duration) func(entry, string) {
+	return func(e entry, path string) {
+		n := deref(e.value)
+		if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
+			hint := ""
+			if n.Kind == yaml.ScalarNode && (n.ShortTag() == "!!int" || n.ShortTag() == "!!float") {
+				hint = "a duration has a unit: " + shorten(n.Value) + "s are seconds"
+			}
+			p.wrong(e, path, "a duration such as 30s, 10m, 1h30m or 2d", hint)
+			return
+		}
+		d, err := ParseDuration(n.Value)
+		if err != nil {
+			p.fault(e.value, path, path+" "+err.Error(), "")
+			return
+		}
+		*to = d
+	}
+}
+
+// missing reports the required keys that are not there.
+func (p *parser) missing(n *yaml.Node, path string, seen map[string]entry, what string, required ...string) {
+	if seen == nil {
+		return
+	}
+	for _, name := range required {
+		if _, ok := seen[name]; !ok {
+			p.fault(n, join(path, name), fmt.Sprintf("%s has no %s", what, name), "")
+		}
+	}
+}
+
+func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
+	var settings, steps entry
+	seen := p.mapping(root, "", "a task file", fields{
+		"name": func(e entry, path string) { t.Name = p.name(e, path) },
+		"description": func(e entry, path string) {
+			if !blank(e.value) {
+				t.Description, _ = p.text(e, path)
+			}
+		},
+		"settings":           func(e entry, _ string) { settings = e },
+		"steps":              func(e entry, _ string) { steps = e },
+		"max_parallel":       p.whole(&t.MaxParallel, 1, task.MaxParallelCap),
+		"max_execution_time": p.duration(&t.MaxExecutionTime),
+		"disabled":           p.boolean(&t.Disabled),
+	})
+	p.missing(root, "", seen, "the task", "name", "steps")
+	if seen == nil {
+		return
+	}
+	var shared []entry
+	if settings.value != nil && !blank(settings.value) {
+		if deref(settings.value).Kind != yaml.MappingNode {
+			p.wrong(settings, "settings", "a mapping", "")
+		} else {
+			shared = p.entries(settings.value, "settings")
+		}
+	}
+	if steps.value == nil {
+		return
+	}
+	t.Steps = p.steps(ctx, steps, shared)
+	t.Settings = p.sharedSettings(shared)
+}
+
+// name reads the name of a task or a step.
+func (p *parser) name(e entry, path string) string {
+	name, ok := p.text(e, path)
+	if !ok {
+		return ""
+	}
+	if err := task.CheckName(name); err != nil {
+		p.fault(e.value, path, printable(err.Error()), "letters, digits, '-', '_' and '.' make a name, as in nightly-backup")
+		return ""
+	}
+	return name
+}
+
+// lookupProblem words the failure of a lookup.
+func lookupProblem(name string, err error) (problem, hint string) {
+	if errors.Is(err, task.ErrNotFound) {
+		return fmt.Sprintf("unknown controller %s: %s", quote(name), firstLine(err)), "'stepd plugins' lists what there is"
+	}
+	return fmt.Sprintf("the controller %s cannot be used: %s", quote(name), firstLine(err)), ""
+}

@@ -1,0 +1,241 @@
+package taskfile
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// Format writes the task as a task file that Parse reads back to the same
+// task, given the same controllers and Dir. Settings of a step are written
+// whole, what it took from the task's included. What a file does not say
+// (owner, version, times) is left out.
+func Format(t task.Task) ([]byte, error) {
+	root := block()
+	root.text("name", t.Name)
+	root.text("description", t.Description)
+	root.whole("max_parallel", t.MaxParallel)
+	root.duration("max_execution_time", t.MaxExecutionTime)
+	root.yes("disabled", t.Disabled)
+	if err := root.settings(t.Settings); err != nil {
+		return nil, fmt.Errorf("format task %s: %w", t.Name, err)
+	}
+	steps := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+	order := 0
+	for _, s := range t.Steps {
+		step := block()
+		step.text("name", s.Name)
+		step.text("controller", s.Controller)
+		if s.Order != order+1 {
+			step.add("order", number(strconv.Itoa(s.Order)))
+		}
+		order = s.Order
+		step.yes("interrupt_on_step_fault", s.InterruptOnStepFault)
+		if s.Weight > 0 {
+			step.add("weight", number(jsonNumber(s.Weight)))
+		}
+		retry := block()
+		retry.whole("attempts", s.Retry.Attempts)
+		retry.duration("backoff", s.Retry.Backoff)
+		retry.duration("max_backoff", s.Retry.MaxBackoff)
+		if len(retry.node.Content) > 0 {
+			retry.node.Style = yaml.FlowStyle
+			step.add("retry", retry.node)
+		}
+		step.duration("max_execution_time", s.Limits.MaxExecutionTime)
+		step.duration("attempt_timeout", s.Limits.AttemptTimeout)
+		step.duration("progress_timeout", s.Limits.ProgressTimeout)
+		if err := step.settings(s.Settings); err != nil {
+			return nil, fmt.Errorf("format task %s: step %s: %w", t.Name, s.Name, err)
+		}
+		steps.Content = append(steps.Content, step.node)
+	}
+	root.add("steps", steps)
+	out, err := yaml.Dump(root.node, yaml.WithV4Defaults(), yaml.WithIndent(2), yaml.WithLineWidth(-1))
+	if err != nil {
+		return nil, fmt.Errorf("format task %s: %w", t.Name, err)
+	}
+	return out, nil
+}
+
+// mappingNode grows a mapping; zero values are left out.
+type mappingNode struct{ node *yaml.Node }
+
+func block() mappingNode {
+	return mappingNode{&yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}}
+}
+
+func (m mappingNode) add(key string, value *yaml.Node) {
+	m.node.Content = append(m.node.Content, str(key), value)
+}
+
+func (m mappingNode) text(key, value string) {
+	if value != "" {
+		m.add(key, str(value))
+	}
+}
+
+func (m mappingNode) whole(key string, value int) {
+	if value != 0 {
+		m.add(key, number(strconv.Itoa(value)))
+	}
+}
+
+func (m mappingNode) yes(key string, value bool) {
+	if value {
+		m.add(key, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true"})
+	}
+}
+
+func (m mappingNode) duration(key string, value time.Duration) {
+	if value > 0 {
+		m.add(key, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: formatDuration(value)})
+	}
+}
+
+func (m mappingNode) settings(raw json.RawMessage) error {
+	if len(raw) == 0 {
+		return nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	var object map[string]any
+	if err := decoder.Decode(&object); err != nil {
+		return fmt.Errorf("read settings: %w", err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return fmt.Errorf("read settings: more than one value")
+	}
+	if len(object) > 0 {
+		m.add("settings", value(object))
+	}
+	return nil
+}
+
+func value(v any) *yaml.Node {
+	switch v := v.(type) {
+	case string:
+		return str(v)
+	case json.Number:
+		return number(string(v))
+	case bool:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: strconv.FormatBool(v)}
+	case []any:
+		list := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+		if flat(v) {
+			list.Style = yaml.FlowStyle
+		}
+		for _, item := range v {
+			list.Content = append(list.Content, value(item))
+		}
+		return list
+	case map[string]any:
+		m := block()
+		if len(v) == 0 || len(v) == 1 && v["secret"] != nil {
+			m.node.Style = yaml.FlowStyle
+		}
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			m.add(key, value(v[key]))
+		}
+		return m.node
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}
+}
+
+// flat says that a list reads well on one line.
+func flat(list []any) bool {
+	width := 0
+	for _, v := range list {
+		s, ok := v.(string)
+		if _, isNumber := v.(json.Number); !ok && !isNumber {
+			return len(list) == 0
+		}
+		width += len(s) + 4
+	}
+	return width < 80
+}
+
+// number has no tag: YAML finds it by itself, whatever its size.
+func number(text string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Value: text}
+}
+
+// jsonNumber is a finite number as JSON and YAML both read it.
+func jsonNumber(f float64) string {
+	data, err := json.Marshal(f)
+	if err != nil {
+		return "1" // not finite, which no task is
+	}
+	return string(data)
+}
+
+// str writes text so that it is read back as text and nothing else: plain only
+// where that is beyond doubt.
+func str(s string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+	switch {
+	case plainText(s) && !otherMeaning(s):
+	case literalText(s):
+		n.Style = yaml.LiteralStyle
+	default:
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	return n
+}
+
+// plainText says that s is words of letters, digits and harmless signs.
+func plainText(s string) bool {
+	if s == "" || !(s[0] >= 'a' && s[0] <= 'z' || s[0] >= 'A' && s[0] <= 'Z' || strings.IndexByte("_./", s[0]) >= 0) {
+		return false
+	}
+	for word := range strings.SplitSeq(s, " ") {
+		if word == "" || strings.IndexByte("-*:", word[0]) >= 0 || word[len(word)-1] == ':' {
+			return false
+		}
+		for _, r := range word {
+			if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_./@+()-*:", r)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// otherMeaning lists the words that some YAML reader takes for no text.
+func otherMeaning(s string) bool {
+	switch strings.ToLower(s) {
+	case "null", "true", "false", "yes", "no", "on", "off", "y", "n", ".nan", ".inf":
+		return true
+	}
+	// A dot or a date-like start could be a number.
+	return s[0] == '.' && len(s) > 1 && s[1] >= '0' && s[1] <= '9' || strings.HasPrefix(s, "...")
+}
+
+// literalText says that s can be written as lines of a block.
+func literalText(s string) bool {
+	if !strings.Contains(s, "\n") || strings.HasSuffix(s, "\n\n") {
+		return false
+	}
+	for line := range strings.SplitSeq(strings.TrimSuffix(s, "\n"), "\n") {
+		if line == "" || line != strings.TrimSpace(line) {
+			return false
+		}
+		for _, r := range line {
+			if !unicode.IsPrint(r) {
+				return false
+			}
+		}
+	}
+	return true
+}

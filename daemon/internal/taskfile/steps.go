@@ -1,0 +1,166 @@
+package taskfile
+
+import (
+	"context"
+	"fmt"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// stepNode is what settings need to know of the step that they belong to.
+type stepNode struct {
+	path           string // steps[0]
+	controller     entry
+	controllerName string
+	schema         *schema
+	settingsKey    *yaml.Node
+	settings       *yaml.Node // nil: none
+}
+
+// steps reads the list of steps.
+func (p *parser) steps(ctx context.Context, e entry, shared []entry) []task.Step {
+	list := deref(e.value)
+	switch {
+	case blank(e.value), list.Kind == yaml.SequenceNode && len(list.Content) == 0:
+		p.fault(e.key, "steps", "the task has no steps", "a task needs at least one step: steps: [{name: one, controller: script}]")
+		p.unknownControllers = true
+		return nil
+	case list.Kind != yaml.SequenceNode:
+		p.wrong(e, "steps", "a list", "start each step with '- name: ...'")
+		p.unknownControllers = true
+		return nil
+	}
+	steps := make([]task.Step, 0, len(list.Content))
+	r := &stepsReader{parser: p, shared: shared, names: make(map[string]*yaml.Node)}
+	for i, n := range list.Content {
+		if !p.spend(n) {
+			break
+		}
+		steps = append(steps, r.step(ctx, n, item("steps", i)))
+	}
+	return steps
+}
+
+// stepsReader carries from step to step what the later ones are held to.
+type stepsReader struct {
+	*parser
+	shared    []entry // the settings of the task
+	names     map[string]*yaml.Node
+	order     int // of the step before
+	orderLine int // where that says so
+}
+
+// step reads one step.
+func (p *stepsReader) step(ctx context.Context, n *yaml.Node, path string) task.Step {
+	var s task.Step
+	node := &stepNode{path: path}
+	var given entry
+	badSettings := false
+	seen := p.mapping(n, path, path, fields{
+		"name": func(e entry, path string) {
+			s.Name = p.name(e, path)
+			if s.Name == "" {
+				return
+			}
+			if first, ok := p.names[s.Name]; ok {
+				p.fault(e.value, path, fmt.Sprintf("the step name %s is used twice: first at line %d", quote(s.Name), first.Line), "each step of a task has a name of its own")
+				return
+			}
+			p.names[s.Name] = e.value
+		},
+		"controller": func(e entry, path string) {
+			name, ok := p.text(e, path)
+			if ok && name == "" {
+				p.fault(e.value, path, path+" is empty", "")
+			}
+			s.Controller, node.controller, node.controllerName = name, e, name
+		},
+		"settings": func(e entry, path string) {
+			node.settingsKey = e.key
+			switch {
+			case blank(e.value):
+			case deref(e.value).Kind != yaml.MappingNode:
+				p.wrong(e, path, "a mapping", "")
+				badSettings = true
+			default:
+				node.settings = e.value
+			}
+		},
+		"order":                   func(e entry, _ string) { given = e },
+		"interrupt_on_step_fault": p.boolean(&s.InterruptOnStepFault),
+		"weight":                  p.weight(&s.Weight),
+		"retry":                   func(e entry, path string) { p.retry(e, path, &s.Retry) },
+		"max_execution_time":      p.duration(&s.Limits.MaxExecutionTime),
+		"attempt_timeout":         p.duration(&s.Limits.AttemptTimeout),
+		"progress_timeout":        p.duration(&s.Limits.ProgressTimeout),
+	})
+	p.missing(n, path, seen, "the step", "name", "controller")
+	s.Order = p.nextOrder(given, path)
+	if p.orderLine = n.Line; given.value != nil {
+		p.orderLine = given.value.Line
+	}
+	s.Settings = p.checkedSettings(ctx, node, p.shared, badSettings)
+	return s
+}
+
+// nextOrder says which order a step has: its own, after all before it, unless it
+// names one.
+func (p *stepsReader) nextOrder(given entry, path string) int {
+	if given.value == nil {
+		p.order++
+		return p.order
+	}
+	order, problems := -1, len(p.problems)
+	p.whole(&order, 0, maxOrder)(given, path+".order")
+	if len(p.problems) > problems {
+		return p.order
+	}
+	if order < p.order {
+		p.fault(given.value, path+".order", fmt.Sprintf("the order %d is below the order %d of the step before it, at line %d", order, p.order, p.orderLine),
+			"list the steps in the order in which they run; steps that may run side by side share an order")
+		return p.order
+	}
+	p.order = order
+	return order
+}
+
+func (p *parser) retry(e entry, path string, r *task.Retry) {
+	seen := p.mapping(e.value, path, path, fields{
+		"attempts":    p.whole(&r.Attempts, 1, maxAttempts),
+		"backoff":     p.duration(&r.Backoff),
+		"max_backoff": p.duration(&r.MaxBackoff),
+	})
+	if r.Backoff > 0 && r.MaxBackoff > 0 && r.MaxBackoff < r.Backoff {
+		p.fault(seen["max_backoff"].value, path+".max_backoff", fmt.Sprintf("%s.max_backoff must not be shorter than the backoff of %s", path, formatDuration(r.Backoff)), "")
+	}
+}
+
+// checkedSettings finds the step's controller and reads the settings by its
+// schema.
+func (p *parser) checkedSettings(ctx context.Context, node *stepNode, shared []entry, bad bool) []byte {
+	var found *controller
+	if node.controllerName != "" && ctx.Err() == nil {
+		found = p.lookup(ctx, node.controllerName)
+		if found.problem != "" {
+			p.fault(node.controller.value, node.path+".controller", found.problem, found.hint)
+		}
+	}
+	if found == nil || found.schema == nil {
+		p.unknownControllers = true
+		if node.settings != nil {
+			// Without a schema the YAML can still be faulty.
+			path := node.path + ".settings"
+			p.reading(&schema{root: true}).value(node.settings, "", spot{node.settingsKey, node.settings, path, true}, 1)
+		}
+		return nil
+	}
+	node.schema = found.schema
+	if bad {
+		p.names = append(p.names, found.schema.names(found.schema.root)...)
+		p.unknownControllers = true
+		return nil
+	}
+	return p.stepSettings(node, shared)
+}
