@@ -1,0 +1,164 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Config is how the daemon is set up. All paths are absolute.
+type Config struct {
+	DataDir     string
+	Socket      string
+	SocketGroup string // empty: the daemon's own
+
+	PluginDirs      []string
+	PluginChecksums map[string]string // by file name, SHA-256 in lower-case hex; a plugin without one is not checked
+	PluginEnv       []string          // names that plugins get besides the usual ones
+
+	MaxRuns   int // runs at once
+	LogLevel  slog.Level
+	LogFormat string // text or json
+
+	BallastSize int64 // bytes kept free for a full disk; 0: none
+	KeepRuns    int   // ended runs of each task; 0: all
+	KeepDays    int   // 0: no limit
+	Grace       time.Duration
+}
+
+// Words for Config.LogFormat.
+const (
+	FormatText = "text"
+	FormatJSON = "json"
+)
+
+// Flag is a setting that was given on the command line, by the Key of its
+// Setting.
+type Flag struct{ Key, Value string }
+
+// Load reads the configuration. path is the file, or empty for none; env is
+// os.LookupEnv outside of tests; an empty variable counts as not set. Relative paths start at the file's directory
+// when they stand in the file, else at the working directory. All faults are
+// reported at once, as *Error.
+func Load(path string, env func(string) (string, bool), flags ...Flag) (Config, error) {
+	return load(path, env, os.Geteuid() == 0, flags)
+}
+
+// Find is the file that Load is to read when nobody named one:
+// /etc/stepd/stepd.yaml for root, else stepd/stepd.yaml in $XDG_CONFIG_HOME or
+// ~/.config. It is empty when that file does not exist.
+func Find(env func(string) (string, bool)) string {
+	return find(env, os.Geteuid() == 0)
+}
+
+func find(env func(string) (string, bool), root bool) string {
+	path := "/etc/stepd/stepd.yaml"
+	if !root {
+		dir := userDir(env, "XDG_CONFIG_HOME", ".config")
+		if dir == "" {
+			return ""
+		}
+		path = filepath.Join(dir, "stepd", "stepd.yaml")
+	}
+	// A file that is there and cannot be looked at is Load's to complain about.
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return path
+}
+
+// Error lists all faults of a configuration.
+type Error struct{ Faults []string }
+
+func (e *Error) Error() string { return strings.Join(e.Faults, "\n") }
+
+func load(path string, env func(string) (string, bool), root bool, flags []Flag) (Config, error) {
+	c := Config{
+		PluginDirs: []string{"/usr/lib/stepd/plugins", "/usr/local/lib/stepd/plugins"},
+		MaxRuns:    4, LogLevel: slog.LevelInfo, LogFormat: FormatText,
+		BallastSize: 32 << 20, KeepRuns: 100, Grace: 10 * time.Second,
+	}
+	cwd, err := os.Getwd()
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: find the working directory: %w", err)
+	}
+	all := definitions()
+	var faults []string
+	if path != "" {
+		found, err := readFile(path, cwd, all, &c)
+		if err != nil {
+			return Config{}, err
+		}
+		faults = append(faults, found...)
+	}
+	for _, d := range all {
+		if value, ok := env(d.Env); ok && value != "" {
+			if err := d.fromText(&c, value, cwd); err != nil {
+				faults = append(faults, fmt.Sprintf("%s: %s %v", d.Env, d.Key, err))
+			}
+		}
+	}
+	for _, f := range flags {
+		d, ok := byKey(all, f.Key)
+		if !ok {
+			faults = append(faults, fmt.Sprintf("there is no setting %q", f.Key))
+			continue
+		}
+		if err := d.fromText(&c, f.Value, cwd); err != nil {
+			faults = append(faults, fmt.Sprintf("--%s: %v", d.Flag, err))
+		}
+	}
+	if len(faults) == 0 {
+		faults = c.fillIn(env, root)
+	}
+	if len(faults) > 0 {
+		return Config{}, &Error{faults}
+	}
+	return c, nil
+}
+
+// fillIn sets what depends on who runs the daemon and on other settings.
+func (c *Config) fillIn(env func(string) (string, bool), root bool) (faults []string) {
+	if c.DataDir == "" {
+		c.DataDir = "/var/lib/stepd"
+		if !root {
+			dir := userDir(env, "XDG_STATE_HOME", ".local/state")
+			if dir == "" {
+				return []string{"data_dir is not set and has no default, because neither XDG_STATE_HOME nor HOME is set: set STEPD_DATA_DIR"}
+			}
+			c.DataDir = filepath.Join(dir, "stepd")
+		}
+	}
+	if c.Socket == "" {
+		dir, _ := env("XDG_RUNTIME_DIR")
+		switch {
+		case root:
+			c.Socket = "/run/stepd/stepd.sock"
+		case filepath.IsAbs(dir):
+			c.Socket = filepath.Join(dir, "stepd", "stepd.sock")
+		default:
+			c.Socket = filepath.Join(c.DataDir, "stepd.sock")
+		}
+	}
+	if len(c.Socket) > maxSocketPath {
+		faults = append(faults, fmt.Sprintf("socket: the path %s is %d bytes long, and a unix socket has at most %d: set a shorter one", c.Socket, len(c.Socket), maxSocketPath))
+	}
+	return faults
+}
+
+// userDir is a directory of the XDG standard, which says that relative values
+// are to be ignored.
+func userDir(env func(string) (string, bool), name, below string) string {
+	if dir, _ := env(name); filepath.IsAbs(dir) {
+		return dir
+	}
+	if home, _ := env("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, below)
+	}
+	return ""
+}
