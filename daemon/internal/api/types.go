@@ -167,6 +167,11 @@ type Problem struct {
 	Excerpt string `json:"excerpt,omitempty"` // the line itself
 }
 
+// ValidateRequest checks task files as they would be applied.
+type ValidateRequest struct {
+	Files []TaskFile `json:"files"`
+}
+
 // ApplyRequest saves the tasks of all files, or none of them. With DryRun
 // nothing is saved.
 type ApplyRequest struct {

@@ -1,0 +1,272 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stepd/stepd/daemon/internal/api"
+	"github.com/stepd/stepd/daemon/internal/api/client"
+	"github.com/stepd/stepd/daemon/internal/api/server"
+)
+
+func optionsFor(b *backend) server.Options { return server.Options{Backend: b} }
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// get sends a request as any HTTP client would.
+func get(t *testing.T, path, method, target, body string) answer {
+	t.Helper()
+	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://x"+target, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(text)}
+}
+
+func TestFaultyRequestsAreToldWhatIsWrong(t *testing.T) {
+	b := &backend{}
+	_, path := serve(t, optionsFor(b))
+	for _, tt := range []struct {
+		method, target, body string
+		status               int
+		says                 string
+	}{
+		{"POST", "/v1/runs", `{"task":"backup","force":true}`, 422, `unknown field \"force\"`},
+		{"POST", "/v1/runs", `{"task":"backup"} {"task":"b"}`, 422, `more after the JSON object`},
+		{"POST", "/v1/runs", `{"task":"backup"`, 422, `ends too early`},
+		{"POST", "/v1/runs", `{"task":}`, 422, `no JSON`},
+		{"POST", "/v1/runs", `{"task":7}`, 422, `task is a JSON number, it must be string`},
+		{"POST", "/v1/runs", `[]`, 422, `the body is a JSON array`},
+		{"POST", "/v1/runs", ``, 422, `the body is empty`},
+		{"POST", "/v1/runs", `{}`, 422, `task is empty`},
+		{"POST", "/v1/runs?dry=1", `{"task":"b"}`, 422, `no parameter \"dry\"`},
+		{"POST", "/v1/apply", `{"files":[]}`, 422, `files is empty`},
+		{"POST", "/v1/validate", `{"files":null}`, 422, `files is empty`},
+		{"POST", "/v1/apply", `{"files":[{"name":"` + strings.Repeat("x", api.MaxBody) + `"}]}`, 413, `"code":"too_large"`},
+		{"POST", "/v1/tasks/backup/enable", `{}`, 422, `takes no body`},
+		{"GET", "/v1/runs?limit=0", ``, 422, `from 1 to 500`},
+		{"GET", "/v1/runs?limit=501", ``, 422, `from 1 to 500`},
+		{"GET", "/v1/runs?limit=x", ``, 422, `from 1 to 500`},
+		{"GET", "/v1/runs?task=a&task=b", ``, 422, `2 times`},
+		{"GET", "/v1/runs?%zz", ``, 422, `cannot be read`},
+		{"GET", "/v1/runs/backup/0", ``, 422, `no number of a run`},
+		{"GET", "/v1/runs/backup/newest", ``, 422, `no number of a run`},
+		{"GET", "/v1/runs/backup/-1/steps", ``, 422, `no number of a run`},
+		{"GET", "/v1/runs/backup/1/logs?follow=maybe", ``, 422, `follow is`},
+		{"GET", "/v1/runs/backup/1/events?x=1", ``, 422, `no parameter`},
+		{"GET", "/v2/status", ``, 404, `there is no /v2/status here`},
+		{"GET", "/", ``, 404, `"code":"not_found"`},
+		{"GET", "/v1/runs/backup", ``, 404, `"code":"not_found"`},
+		{"GET", "/v1/runs/a/b/42", ``, 404, `"code":"not_found"`},
+		{"DELETE", "/v1/runs", ``, 405, `possible: GET, POST`},
+		{"PUT", "/v1/tasks/backup", ``, 405, `possible: DELETE, GET`},
+		{"POST", "/v1/events", ``, 405, `"code":"method"`},
+	} {
+		resp := get(t, path, tt.method, tt.target, tt.body)
+		name := tt.method + " " + tt.target + " " + tt.body[:min(len(tt.body), 60)]
+		if resp.status != tt.status || !strings.Contains(resp.body, tt.says) {
+			t.Errorf("%s: %d %s, want %d with %s", name, resp.status, resp.body, tt.status, tt.says)
+		}
+		if !strings.HasPrefix(resp.body, `{"schema":1,`) || resp.header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: no JSON of ours: %s", name, resp.body)
+		}
+		if tt.status == 405 && resp.header.Get("Allow") == "" {
+			t.Errorf("%s: no Allow", name)
+		}
+	}
+	if calls, _ := b.take(); len(calls) > 0 {
+		t.Errorf("faulty requests reached the backend: %q", calls)
+	}
+}
+
+func TestHugeHeadersAreRefused(t *testing.T) {
+	b := &backend{}
+	_, path := serve(t, optionsFor(b))
+	conn := dial(t, path)
+	go func() {
+		_, _ = io.WriteString(conn, "GET /v1/status HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("y", 64<<10)+"\r\n\r\n")
+	}()
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
+func TestGarbageHarmsNobody(t *testing.T) {
+	b := &backend{}
+	_, path := serve(t, optionsFor(b))
+	for _, junk := range []string{"\x00\x01\x02\xff\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "{\"a\":1}\r\n\r\n",
+		"POST /v1/runs HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+		"POST /v1/runs HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+		"POST /v1/runs HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"} {
+		conn := dial(t, path)
+		_, _ = io.WriteString(conn, junk)
+		_ = conn.(*net.UnixConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, conn) // until the server has had enough
+	}
+	if _, err := (&client.Client{Socket: path}).Status(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if calls, _ := b.take(); len(calls) != 1 {
+		t.Errorf("calls %q, want that of status only", calls)
+	}
+}
+
+func TestSlowClientsAreCutOff(t *testing.T) {
+	b := &backend{}
+	_, path := serve(t, server.Options{Backend: b, ReadHeaderTimeout: 50 * time.Millisecond, ReadTimeout: 100 * time.Millisecond})
+	for name, part := range map[string]string{
+		"nothing":                 "",
+		"half a head":             "GET /v1/status HTTP/1.1\r\nHo",
+		"a body that never comes": "GET /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n",
+		"half a body":             "POST /v1/runs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{\"task\":",
+	} {
+		conn := dial(t, path)
+		_, _ = io.WriteString(conn, part)
+		if _, err := io.Copy(io.Discard, conn); err != nil {
+			t.Errorf("%s: %v, want the end of the connection", name, err)
+		}
+	}
+	if calls, _ := b.take(); len(calls) > 0 {
+		t.Errorf("half a request reached the backend: %q", calls)
+	}
+}
+
+func TestWorkMayTakeLongerThanReading(t *testing.T) {
+	const read = 50 * time.Millisecond
+	b := &backend{}
+	cut := make(chan bool, 1)
+	b.hook = func(ctx context.Context) {
+		select {
+		case <-ctx.Done():
+			cut <- true
+		case <-time.After(6 * read):
+			cut <- false
+		}
+	}
+	_, path := serve(t, server.Options{Backend: b, ReadTimeout: read})
+	if _, err := (&client.Client{Socket: path}).Status(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if <-cut {
+		t.Error("the read deadline ended the work")
+	}
+}
+
+func TestTheConnectionAboveTheLimitIsToldSo(t *testing.T) {
+	const limit = 64
+	watching := make(chan struct{}, limit)
+	b := &backend{watch: func(ctx context.Context, send func(api.Event) error) error {
+		if err := send(anEvent); err != nil {
+			return err
+		}
+		watching <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}}
+	_, path := serve(t, optionsFor(b))
+	c := &client.Client{Socket: path}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, limit)
+	for range limit {
+		go func() { ended <- c.Watch(ctx, "", func(api.Event) error { return nil }) }()
+	}
+	for range limit {
+		<-watching
+	}
+	_, err := c.Status(t.Context())
+	if e, ok := errors.AsType[*api.Error](err); !ok || e.Code != api.CodeBusy {
+		t.Errorf("the 65th: %v, want busy", err)
+	}
+	// Far more than that are not kept either.
+	for range 40 {
+		dial(t, path)
+	}
+	cancel()
+	for range limit {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("watch: %v", err)
+		}
+	}
+}
+
+func TestPlaceComesFreeAgain(t *testing.T) {
+	b := &backend{}
+	_, path := serve(t, server.Options{Backend: b, MaxConns: 1})
+	c := &client.Client{Socket: path}
+	for i := range 20 {
+		var err error
+		for range 500 { // the server learns of the end of the connection before this one, but not at once
+			if _, err = c.Status(t.Context()); err == nil {
+				break
+			}
+			if e, ok := errors.AsType[*api.Error](err); !ok || e.Code != api.CodeBusy {
+				t.Fatal(err)
+			}
+		}
+		if err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+	}
+}
+
+func TestAPeerWithoutCredentialsIsDenied(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &backend{}
+	s := server.New(optionsFor(b))
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(mustRequest(t, "http://"+l.Addr().String()+"/v1/status"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("status %d, want 403", resp.StatusCode)
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func mustRequest(t *testing.T, target string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}
