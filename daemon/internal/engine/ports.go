@@ -18,6 +18,9 @@ type Store interface {
 	// returned as it is. Else the error is task.ErrDiskFull (nothing was
 	// changed) or task.ErrStoreFailed (nobody knows; the store is done).
 	Update(ctx context.Context, fn func(Tx) error) error
+	// Room is nil, or a task.ErrDiskFull with the reason, while there is too
+	// little room to begin anything new.
+	Room() error
 }
 
 // Reader reads one state of the store. Records that are not there are
@@ -107,4 +110,14 @@ type RunLog interface {
 	Append(run task.Run, entry task.LogEntry)
 	// Close says that the run has ended and nothing more will come.
 	Close(run task.Run)
+	// Remove deletes the log of a run that is about to be forgotten.
+	Remove(run task.Run) error
+}
+
+// Workspaces keeps a directory for each run.
+type Workspaces interface {
+	// Make returns the run's directory and creates it if need be.
+	Make(run task.Run) (string, error)
+	// Remove deletes it with all that is in it.
+	Remove(run task.Run) error
 }

@@ -111,12 +111,19 @@ type RunStep struct {
 	// once PlanDone is set, in the same transaction that makes them visible.
 	Planned  int    `json:"planned,omitempty"`
 	PlanDone bool   `json:"plan_done,omitempty"`
+	Planning bool   `json:"planning,omitempty"` // the running attempt plans and does no work yet
 	Session  string `json:"session,omitempty"` // what the plugin holds open for the planned steps
+
+	// Effect is what the controller declared when the step was first started.
+	// It outlives the plugin: recovery goes by it. Planned steps take their
+	// planner's.
+	Effect Effect `json:"effect,omitempty"`
 
 	// Attempt is the number of the newest attempt, a fencing token: it grows
 	// with each start and results of older attempts are refused. Tries counts
 	// those that the retry policy counts, since the run was started or
-	// continued; Losses those that ended because the daemon died.
+	// continued; Losses those that ended because the daemon died or the
+	// session was lost.
 	Attempt int `json:"attempt,omitempty"`
 	Tries   int `json:"tries,omitempty"`
 	Losses  int `json:"losses,omitempty"`

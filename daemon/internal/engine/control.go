@@ -1,0 +1,315 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// Submit makes a run of the task and puts it in the queue. It is durable when
+// Submit returns.
+func (e *Engine) Submit(ctx context.Context, name, by string) (task.Run, error) {
+	return e.create(ctx, func(tx Tx) (task.Task, task.Run, error) {
+		def, err := tx.Task(name)
+		if err != nil {
+			return def, task.Run{}, fmt.Errorf("task %s: %w", name, err)
+		}
+		if def.Disabled {
+			return def, task.Run{}, fmt.Errorf("task %s is disabled (stepd task enable %s): %w", name, name, task.ErrState)
+		}
+		return def, task.Run{StartedBy: by}, nil
+	})
+}
+
+// Restart makes a new run of what an ended run was pinned to.
+func (e *Engine) Restart(ctx context.Context, id task.RunID, by string) (task.Run, error) {
+	return e.create(ctx, func(tx Tx) (task.Task, task.Run, error) {
+		old, err := tx.Run(id)
+		if err != nil {
+			return task.Task{}, old, err
+		}
+		if old.Status.Alive() {
+			return task.Task{}, old, fmt.Errorf("run %s is %s; cancel it first, or let it end: %w", old.Ref(), old.Status, task.ErrState)
+		}
+		def, err := tx.Definition(old.Task, old.DefinitionVersion)
+		return def, task.Run{StartedBy: by, RestartOf: old.Number}, err
+	})
+}
+
+// create commits a new run with the steps of its definition, and queues it.
+func (e *Engine) create(ctx context.Context, prepare func(Tx) (task.Task, task.Run, error)) (task.Run, error) {
+	if err := e.mayBegin(); err != nil {
+		return task.Run{}, err
+	}
+	var run task.Run
+	err := e.Store.Update(ctx, func(tx Tx) error {
+		def, fresh, err := prepare(tx)
+		if err != nil {
+			return err
+		}
+		run = fresh
+		if run.ID, run.Number, err = tx.NextRun(def.Name); err != nil {
+			return err
+		}
+		run.Task, run.DefinitionVersion = def.Name, def.Version
+		run.Status, run.CreatedAt, run.Total = task.RunQueued, e.Clock.Now(), len(def.Steps)
+		for i, s := range def.Steps {
+			step := task.RunStep{
+				Position: task.Position{Top: uint32(i)}, Name: s.Name, Controller: s.Controller,
+				Order: s.Order, Status: task.StepReady,
+			}
+			if err := tx.PutStep(run.ID, step); err != nil {
+				return err
+			}
+		}
+		return tx.PutRun(run)
+	})
+	if err != nil {
+		return task.Run{}, err
+	}
+	e.watchers.publish(Event{Kind: EventRun, Run: run})
+	e.enqueue(run.ID)
+	return run, nil
+}
+
+// mayBegin refuses new work while the daemon stops or the disk is full.
+func (e *Engine) mayBegin() error {
+	e.mu.Lock()
+	stopping := e.stopping
+	e.mu.Unlock()
+	if stopping {
+		return task.ErrStopping
+	}
+	return e.Store.Room()
+}
+
+// Cancel ends a run. The wish is durable when Cancel returns nil; a run that
+// is carried out ends once its steps have, within their grace.
+func (e *Engine) Cancel(ctx context.Context, id task.RunID, by string) (task.Run, error) {
+	for {
+		if e.unqueue(id) {
+			run, err := e.cancelQueued(ctx, id, by)
+			if err != nil {
+				e.enqueue(id)
+			}
+			return run, err
+		}
+		r := e.runner(id)
+		if r == nil {
+			break
+		}
+		m := cancelMessage{by: by, reply: make(chan error, 1)}
+		if !r.tell(m) {
+			continue
+		}
+		select {
+		case err := <-m.reply:
+			if err != nil {
+				return task.Run{}, err
+			}
+			return r.shown().run, nil
+		case <-r.gone:
+			continue
+		case <-ctx.Done():
+			return task.Run{}, ctx.Err()
+		}
+	}
+	run, err := e.Run(id)
+	switch {
+	case err != nil:
+		return task.Run{}, err
+	case run.Status == task.RunQueued || run.Status == task.RunRunning:
+		return task.Run{}, task.ErrStopping
+	}
+	return task.Run{}, fmt.Errorf("run %s is %s already: %w", run.Ref(), run.Status, task.ErrState)
+}
+
+func (e *Engine) cancelQueued(ctx context.Context, id task.RunID, by string) (task.Run, error) {
+	var run task.Run
+	err := e.Store.Update(ctx, func(tx Tx) error {
+		var err error
+		if run, err = tx.Run(id); err != nil {
+			return err
+		}
+		if run.Status, err = run.Status.Next(task.EventCancel); err != nil {
+			return err
+		}
+		now := e.Clock.Now()
+		run.Cancel = &task.CancelRequest{By: by, At: now}
+		run.Reason, run.EndedAt = cancelReason(run.Cancel), now
+		return tx.PutRun(run)
+	})
+	if err != nil {
+		return task.Run{}, err
+	}
+	e.RunLog.Append(run, task.LogEntry{Time: run.EndedAt, Level: task.LogWarn, Message: run.Reason + " before it started"})
+	e.RunLog.Close(run)
+	e.watchers.publish(Event{Kind: EventRun, Run: run})
+	return run, nil
+}
+
+// Continue takes an ended run up again: completed steps stay as they are with
+// their outputs, all others are done.
+func (e *Engine) Continue(ctx context.Context, id task.RunID, by string) (task.Run, error) {
+	if err := e.mayBegin(); err != nil {
+		return task.Run{}, err
+	}
+	release, err := e.claim(id)
+	if err != nil {
+		return task.Run{}, err
+	}
+	defer release()
+	run, err := e.Run(id)
+	if err != nil {
+		return task.Run{}, err
+	}
+	switch {
+	case run.Status.Alive() || e.runner(id) != nil:
+		return task.Run{}, fmt.Errorf("run %s is %s: %w", run.Ref(), run.Status, task.ErrState)
+	case run.Status == task.RunCompleted:
+		return task.Run{}, fmt.Errorf("run %s has completed, nothing is left to be done (stepd restart %s does all of it again): %w",
+			run.Ref(), run.Ref(), task.ErrState)
+	}
+	counts, err := e.resetSteps(ctx, run.Run)
+	if err != nil {
+		return task.Run{}, err
+	}
+	next := run.Run
+	err = e.Store.Update(ctx, func(tx Tx) error {
+		current, err := tx.Run(id)
+		if err != nil {
+			return err
+		}
+		if next.Status, err = current.Status.Next(task.EventContinue); err != nil {
+			return fmt.Errorf("%w: %w", task.ErrState, err)
+		}
+		next.Cancel, next.Reason, next.Failed = nil, "", 0
+		next.Completed, next.Skipped, next.Total, next.Progress = counts.completed, counts.skipped, counts.total, counts.progress
+		return tx.PutRun(next)
+	})
+	if err != nil {
+		return task.Run{}, err
+	}
+	text := "continued"
+	if by != "" {
+		text += " by " + by
+	}
+	e.RunLog.Append(next, task.LogEntry{Time: e.Clock.Now(), Level: task.LogInfo, Message: text})
+	e.watchers.publish(Event{Kind: EventRun, Run: next})
+	e.enqueue(id)
+	return next, nil
+}
+
+type stepCounts struct {
+	total, completed, skipped int
+	progress                  float64
+}
+
+const resetBatch = 500
+
+// resetSteps makes all steps ready that have ended without having been done,
+// and counts. It does so in batches: a crash in between leaves an ended run,
+// which can be continued again.
+func (e *Engine) resetSteps(ctx context.Context, run task.Run) (stepCounts, error) {
+	def, err := e.Definition(run)
+	if err != nil {
+		return stepCounts{}, err
+	}
+	var counts stepCounts
+	var weights, done float64
+	var top task.RunStep
+	var group tally
+	closeTop := func() {
+		if !top.PlanDone || top.Planned == 0 || top.Status == task.StepCompleted {
+			return
+		}
+		if group.weight > 0 {
+			done += def.Steps[top.Position.Top].ProgressWeight() * group.weightDone / group.weight
+		}
+	}
+	from := task.Position{}
+	for more := true; more; {
+		more = false
+		var batch []task.RunStep
+		err := e.Store.View(func(rd Reader) error {
+			return rd.Steps(run.ID, from, func(s task.RunStep) bool {
+				if s.Position.Sub == 0 {
+					closeTop()
+					top, group = s, tally{}
+					weights += def.Steps[s.Position.Top].ProgressWeight()
+				} else if !top.PlanDone {
+					return true // left of a plan that was never made whole
+				}
+				leaf := s.Position.Sub > 0 || !s.PlanDone || s.Planned == 0
+				kept := s.Status == task.StepCompleted || s.Status == task.StepSkipped
+				if leaf {
+					counts.total++
+				}
+				if s.Position.Sub > 0 {
+					group.plan(s)
+				}
+				switch {
+				case kept && s.Position.Sub == 0:
+					done += def.Steps[s.Position.Top].ProgressWeight()
+				case kept:
+					group.end(s)
+				}
+				switch {
+				case leaf && s.Status == task.StepCompleted:
+					counts.completed++
+				case leaf && s.Status == task.StepSkipped:
+					counts.skipped++
+				}
+				if s.Status.Ended() && !kept {
+					batch = append(batch, s)
+				}
+				from = task.Position{Top: s.Position.Top, Sub: s.Position.Sub + 1}
+				more = len(batch) == resetBatch
+				return !more
+			})
+		})
+		if err != nil {
+			return counts, err
+		}
+		if err := e.resetBatch(ctx, run.ID, batch); err != nil {
+			return counts, err
+		}
+	}
+	closeTop()
+	if weights > 0 {
+		counts.progress = min(almost, 100*done/weights)
+	}
+	return counts, nil
+}
+
+func (e *Engine) resetBatch(ctx context.Context, id task.RunID, batch []task.RunStep) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	return e.Store.Update(ctx, func(tx Tx) error {
+		for _, s := range batch {
+			var err error
+			if s.Status, err = s.Status.Next(task.EventReset); err != nil {
+				return err
+			}
+			fresh := task.RunStep{
+				Position: s.Position, Name: s.Name, Controller: s.Controller, Order: s.Order, Status: s.Status,
+				Settings: s.Settings, Weight: s.Weight, ETA: s.ETA, Planned: s.Planned, PlanDone: s.PlanDone,
+				Session: s.Session, Effect: s.Effect, Attempt: s.Attempt,
+			}
+			if err := tx.PutStep(id, fresh); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func ignoreNotFound(err error) error {
+	if errors.Is(err, task.ErrNotFound) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,238 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// Config is what an engine is made of. All ports are required.
+type Config struct {
+	Store       Store
+	Controllers Controllers
+	Clock       Clock
+	RunLog      RunLog
+	Workspaces  Workspaces
+	Logger      hclog.Logger
+
+	// MaxRuns is how many runs are carried out at once, at least 1; the others
+	// wait, first come first served.
+	MaxRuns int
+	// KeepRuns is how many ended runs of a task are kept, 0 for all; KeepDays
+	// how long, 0 for ever.
+	KeepRuns, KeepDays int
+	// Jitter varies a pause before a retry; nil means up to a fifth either way.
+	Jitter func(time.Duration) time.Duration
+}
+
+// Engine carries out runs. Its methods may be called from any goroutine.
+type Engine struct {
+	Config
+	watchers watchers
+
+	mu       sync.Mutex
+	started  bool
+	stopping bool
+	queue    []task.RunID // oldest first
+	runners  map[task.RunID]*runner
+	busy     map[task.RunID]bool // runs that a control call is changing
+	recheck  bool                // a look at the queue is planned
+	done     sync.WaitGroup      // runners and cleaning
+}
+
+// New makes an engine; Start sets it going.
+func New(c Config) (*Engine, error) {
+	if c.MaxRuns < 1 {
+		return nil, fmt.Errorf("max_runs is %d: at least 1 is needed", c.MaxRuns)
+	}
+	if c.Jitter == nil {
+		c.Jitter = fifthEitherWay
+	}
+	return &Engine{Config: c, runners: map[task.RunID]*runner{}, busy: map[task.RunID]bool{}}, nil
+}
+
+// Start takes up what the last life of the daemon left: runs that were running
+// go on, queued ones wait for their turn.
+func (e *Engine) Start() error {
+	var running []task.Run
+	var queued []task.RunID
+	err := e.Store.View(func(r Reader) error {
+		return r.ActiveRuns(func(run task.Run) bool {
+			if run.Status == task.RunRunning {
+				running = append(running, run)
+			} else {
+				queued = append(queued, run.ID)
+			}
+			return true
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("read the runs that are alive: %w", err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.started = true
+	e.queue = append(queued, e.queue...)
+	for _, run := range running {
+		e.launch(run.ID)
+	}
+	e.dispatch()
+	return nil
+}
+
+// Stop tells all steps to end (their controllers may save a checkpoint), waits
+// for them, and leaves the runs to be taken up by the next Start. When ctx ends
+// first, the steps' contexts are all that is left to end them.
+func (e *Engine) Stop(ctx context.Context) error {
+	e.mu.Lock()
+	e.stopping = true
+	runners := make([]*runner, 0, len(e.runners))
+	for _, r := range e.runners {
+		runners = append(runners, r)
+	}
+	e.mu.Unlock()
+	for _, r := range runners {
+		r.tell(stopMessage{})
+	}
+	done := make(chan struct{})
+	go func() { e.done.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("steps did not end: %w", context.Cause(ctx))
+	}
+}
+
+// Load is how many runs are carried out and how many wait.
+func (e *Engine) Load() (running, queued int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.runners), len(e.queue)
+}
+
+// dispatch starts queued runs while there is room. The caller holds mu.
+func (e *Engine) dispatch() {
+	if !e.started || e.stopping {
+		return
+	}
+	for len(e.queue) > 0 && len(e.runners) < e.MaxRuns {
+		if err := e.Store.Room(); err != nil {
+			e.recheckSoon()
+			return
+		}
+		id := e.queue[0]
+		e.queue = e.queue[1:]
+		e.launch(id)
+	}
+}
+
+// recheckSoon looks at the queue again when there may be room on the disk.
+func (e *Engine) recheckSoon() {
+	if e.recheck {
+		return
+	}
+	e.recheck = true
+	e.Clock.AfterFunc(roomPoll, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.recheck = false
+		e.dispatch()
+	})
+}
+
+// launch begins a run's runner. The caller holds mu.
+func (e *Engine) launch(id task.RunID) {
+	r := newRunner(e, id)
+	e.runners[id] = r
+	e.done.Add(1)
+	go func() {
+		defer e.done.Done()
+		r.main()
+		e.mu.Lock()
+		delete(e.runners, id)
+		e.dispatch()
+		e.mu.Unlock()
+		close(r.gone)
+		if ended := r.shown().run; !ended.Status.Alive() {
+			e.forgetOld(ended.Task)
+		}
+	}()
+}
+
+// runner finds the runner of a run that is carried out, or nil.
+func (e *Engine) runner(id task.RunID) *runner {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.runners[id]
+}
+
+// claim keeps other control calls off a run that is not carried out. The
+// caller calls the returned function when it is through.
+func (e *Engine) claim(id task.RunID) (release func(), err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.stopping:
+		return nil, task.ErrStopping
+	case e.busy[id]:
+		return nil, fmt.Errorf("another request is changing this run: %w", task.ErrState)
+	}
+	e.busy[id] = true
+	return func() {
+		e.mu.Lock()
+		delete(e.busy, id)
+		e.mu.Unlock()
+	}, nil
+}
+
+// unqueue takes a run off the queue and reports whether it was there.
+func (e *Engine) unqueue(id task.RunID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	i := slices.Index(e.queue, id)
+	if i < 0 {
+		return false
+	}
+	e.queue = slices.Delete(e.queue, i, i+1)
+	return true
+}
+
+// enqueue appends a run that was committed as queued.
+func (e *Engine) enqueue(id task.RunID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	// Commits may come back in another order than the ids were given out in.
+	at, _ := slices.BinarySearch(e.queue, id)
+	e.queue = slices.Insert(e.queue, at, id)
+	e.dispatch()
+}
+
+// persist commits fn and does not take a full disk for an answer: it waits
+// for room. It returns an error only when the store has failed or the daemon
+// stops while there is no room.
+func (e *Engine) persist(fn func(Tx) error) error {
+	for {
+		err := e.Store.Update(context.Background(), fn)
+		if !errors.Is(err, task.ErrDiskFull) {
+			return err
+		}
+		e.mu.Lock()
+		stopping := e.stopping
+		e.mu.Unlock()
+		if stopping {
+			return err
+		}
+		e.Logger.Warn("a step's state cannot be saved, waiting for room", "error", err)
+		wait := make(chan struct{})
+		e.Clock.AfterFunc(roomPoll, func() { close(wait) })
+		<-wait
+	}
+}

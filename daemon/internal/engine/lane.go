@@ -1,0 +1,410 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+const windowSize = 256 // planned steps that are read ahead
+
+// lane is one step of the definition on its way: a leaf, or a planner with
+// its planned steps, of which only a window is held.
+type lane struct {
+	r   *runner
+	def *task.Step
+	top task.RunStep
+
+	known  bool // the controller has been looked up
+	asking bool
+	info   task.ControllerInfo
+
+	// Of the planned steps:
+	read       uint32 // highest sub that was read into the window
+	window     []task.RunStep
+	exhausted  bool
+	order      int
+	running    int
+	waiting    map[task.Position]task.RunStep
+	again      []task.RunStep         // to be started once more, before those of the window
+	handled    map[task.Position]bool // found under way when the lane was opened
+	restarting bool                   // the session was lost: ends what runs, then plans anew
+
+	tally  tally
+	booked bool // counts as ended in the run's progress
+}
+
+// tally sums up a lane's planned steps.
+type tally struct {
+	weight, weightDone             float64
+	eta, etaDone                   time.Duration
+	completed, failed, interrupted int
+	firstFault                     string
+}
+
+// infoMessage brings the answer of a controller's lookup.
+type infoMessage struct {
+	lane *lane
+	info task.ControllerInfo
+	err  error
+}
+
+// openLane reads the step's record and takes up what an earlier life left.
+func openLane(r *runner, index int, t *transition) (*lane, error) {
+	l := &lane{r: r, def: &r.def.Steps[index], waiting: map[task.Position]task.RunStep{}, handled: map[task.Position]bool{}}
+	err := r.e.Store.View(func(rd Reader) error {
+		var err error
+		l.top, err = rd.Step(r.id, task.Position{Top: uint32(index)})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read step %s: %w", r.def.Steps[index].Name, err)
+	}
+	switch {
+	case l.top.Status.Ended():
+	case l.top.PlanDone:
+		return l, l.takeUp(t)
+	case l.top.Status == task.StepRunning:
+		l.lose(t, l.top)
+	case l.top.Status == task.StepWaiting:
+		l.wait(l.top)
+	}
+	return l, nil
+}
+
+// takeUp sums up the planned steps and finds those that were under way.
+func (l *lane) takeUp(t *transition) error {
+	l.known = true
+	if l.top.Status == task.StepReady { // continued
+		l.top.Status = mustStep(l.top.Status, task.EventStart)
+		t.put(l.top)
+	}
+	var lost []task.RunStep
+	first := task.Position{Top: l.top.Position.Top, Sub: 1}
+	err := l.r.e.Store.View(func(rd Reader) error {
+		return rd.Steps(l.r.id, first, func(s task.RunStep) bool {
+			if s.Position.Top != first.Top {
+				return false
+			}
+			l.tally.plan(s)
+			switch {
+			case s.Status.Ended():
+				l.tally.end(s)
+			case s.Status == task.StepRunning:
+				l.handled[s.Position] = true
+				lost = append(lost, s)
+				l.order = s.Order
+			case s.Status == task.StepWaiting:
+				l.handled[s.Position] = true
+				l.wait(s)
+				l.order = s.Order
+			}
+			return true
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("read the planned steps of %s: %w", l.def.Name, err)
+	}
+	for _, s := range lost {
+		l.lose(t, s)
+	}
+	switch {
+	case l.tally.interrupted > 0:
+		l.r.haltFor(l.def.Name + ": " + "a planned step was lost and must be decided on")
+	case l.tally.failed > 0 && l.def.InterruptOnStepFault:
+		l.r.haltFor(l.def.Name + "/" + l.tally.firstFault)
+	}
+	return nil
+}
+
+// startNext starts one step of the lane, if one may start now.
+func (l *lane) startNext(t *transition) bool {
+	if l.restarting {
+		if l.running == 0 {
+			l.restart(t)
+		}
+		return false
+	}
+	if !l.top.PlanDone {
+		return l.startTop(t)
+	}
+	s, ok := l.nextPlanned()
+	if !ok {
+		if l.finished() {
+			l.conclude(t)
+		}
+		return false
+	}
+	l.start(t, s, false)
+	return true
+}
+
+// startTop starts the step itself: its plan, or its work.
+func (l *lane) startTop(t *transition) bool {
+	switch {
+	case len(l.waiting) > 0 || l.running > 0 || l.top.Status.Ended():
+		return false
+	case !l.known:
+		l.ask()
+		return false
+	}
+	l.top.Effect = l.info.Effect
+	l.start(t, l.top, l.info.Plans)
+	return true
+}
+
+// ask looks the controller up without holding the runner.
+func (l *lane) ask() {
+	if l.asking {
+		return
+	}
+	l.asking = true
+	l.r.lookups++
+	ctx, name := l.r.asking, l.def.Controller
+	go func() {
+		info, err := l.r.e.Controllers.Lookup(ctx, name)
+		l.r.tell(infoMessage{l, info, err})
+	}()
+}
+
+// answered takes the controller's description.
+func (l *lane) answered(t *transition, m infoMessage) {
+	l.asking = false
+	l.r.lookups--
+	if m.err == nil {
+		l.known, l.info = true, m.info
+		return
+	}
+	if l.r.halt.why != goOn || l.top.Status.Ended() {
+		return
+	}
+	s := l.begun(l.top)
+	l.fault(t, s, fault{reason: task.ReasonRefused, text: m.err.Error(), retry: true})
+}
+
+// nextPlanned is the planned step that may start now.
+func (l *lane) nextPlanned() (task.RunStep, bool) {
+	if len(l.again) > 0 {
+		s := l.again[0]
+		l.again = l.again[1:]
+		return s, true
+	}
+	if len(l.waiting) >= maxWaiting {
+		return task.RunStep{}, false
+	}
+	for {
+		if len(l.window) == 0 {
+			if l.exhausted || !l.readWindow() {
+				return task.RunStep{}, false
+			}
+		}
+		s := l.window[0]
+		if s.Order > l.order && l.running+len(l.waiting) > 0 {
+			return task.RunStep{}, false // a lower order ends first
+		}
+		l.window = l.window[1:]
+		l.order = s.Order
+		return s, true
+	}
+}
+
+// readWindow reads the next planned steps that are to be started.
+func (l *lane) readWindow() bool {
+	top := l.top.Position.Top
+	l.window = make([]task.RunStep, 0, windowSize)
+	err := l.r.e.Store.View(func(rd Reader) error {
+		return rd.Steps(l.r.id, task.Position{Top: top, Sub: l.read + 1}, func(s task.RunStep) bool {
+			if s.Position.Top != top {
+				return false
+			}
+			l.read = s.Position.Sub
+			if s.Status == task.StepReady && !l.handled[s.Position] {
+				l.window = append(l.window, s)
+			}
+			return len(l.window) < windowSize
+		})
+	})
+	if err != nil {
+		l.r.halt = halt{haltFault, fmt.Sprintf("read the planned steps of %s: %v", l.def.Name, err)}
+		return false
+	}
+	if l.read >= uint32(l.top.Planned) {
+		l.exhausted = true
+	}
+	return len(l.window) > 0
+}
+
+// finished reports whether all planned steps have ended.
+func (l *lane) finished() bool {
+	return l.exhausted && len(l.window)+len(l.again)+len(l.waiting)+l.running == 0
+}
+
+// conclude ends the planner of planned steps that have all ended.
+func (l *lane) conclude(t *transition) {
+	event := task.EventComplete
+	switch {
+	case l.tally.failed > 0:
+		event = task.EventFail
+		l.top.Reason = task.ReasonSteps
+		l.top.Error = fmt.Sprintf("%d of %d planned steps failed, the first: %s", l.tally.failed, l.top.Planned, l.tally.firstFault)
+	case l.tally.interrupted > 0:
+		event = task.EventInterrupt
+		l.top.Reason = task.ReasonLost
+		l.top.Error = fmt.Sprintf("%d of %d planned steps were lost and must be decided on", l.tally.interrupted, l.top.Planned)
+	default:
+		l.top.Error, l.top.Reason = "", ""
+	}
+	l.top.Status = mustStep(l.top.Status, event)
+	l.top.EndedAt = l.r.e.Clock.Now()
+	t.put(l.top)
+	t.runChanged = true
+	l.r.progress.endLane(l)
+	if event == task.EventComplete {
+		t.say(task.LogInfo, l.def.Name, 0, completedText(l.top.Message))
+	} else {
+		t.say(task.LogError, l.def.Name, 0, l.top.Error)
+	}
+}
+
+// begun is the step with another attempt.
+func (l *lane) begun(s task.RunStep) task.RunStep {
+	now := l.r.e.Clock.Now()
+	s.Status = mustStep(s.Status, task.EventStart)
+	s.Attempt++
+	s.Tries++
+	s.AttemptAt = now
+	if s.StartedAt.IsZero() {
+		s.StartedAt = now
+	}
+	s.RetryAt, s.EndedAt, s.Planning = time.Time{}, time.Time{}, false
+	return s
+}
+
+// start begins an attempt of the step, or of its plan.
+func (l *lane) start(t *transition, s task.RunStep, plan bool) {
+	s = l.begun(s)
+	s.Planning = plan
+	l.keep(s)
+	l.running++
+	t.put(s)
+	t.starts = append(t.starts, newAttempt(l, s, plan))
+}
+
+// keep holds on to the step's record where it is the lane's own.
+func (l *lane) keep(s task.RunStep) {
+	if s.Position == l.top.Position {
+		l.top = s
+	}
+}
+
+// wait sets the timer of a step that waits for its next attempt.
+func (l *lane) wait(s task.RunStep) {
+	l.keep(s)
+	l.waiting[s.Position] = s
+	l.r.after(s.RetryAt.Sub(l.r.e.Clock.Now()), wakeMessage{s.Position})
+}
+
+// wake lets a step that waited start again.
+func (l *lane) wake(pos task.Position) {
+	s, ok := l.waiting[pos]
+	if !ok {
+		return
+	}
+	delete(l.waiting, pos)
+	if pos.Sub > 0 {
+		l.again = append(l.again, s)
+	}
+}
+
+// abort ends the lane because the run ends before it.
+func (l *lane) abort(t *transition, h halt) {
+	if l.top.PlanDone && l.finished() {
+		l.conclude(t)
+		return
+	}
+	event := task.EventRelease
+	if h.why == haltCancel || h.why == haltDeadline {
+		event = task.EventCancel
+	}
+	for _, s := range l.waiting {
+		if s.Position.Sub == 0 {
+			continue
+		}
+		if event == task.EventCancel {
+			s.Status, s.Reason, s.EndedAt = mustStep(s.Status, event), task.ReasonCancelled, l.r.e.Clock.Now()
+		} else {
+			s.Status = mustStep(s.Status, task.EventWake)
+		}
+		s.RetryAt = time.Time{}
+		t.put(s)
+	}
+	top := l.top
+	switch {
+	case top.Status.Ended() || top.Status == task.StepReady:
+		return
+	case event == task.EventCancel:
+		top.Status, top.Reason, top.EndedAt = mustStep(top.Status, event), task.ReasonCancelled, l.r.e.Clock.Now()
+	case top.Status == task.StepWaiting:
+		top.Status = mustStep(top.Status, task.EventWake)
+	case l.tally.failed > 0:
+		top.Status, top.Reason, top.EndedAt = mustStep(top.Status, task.EventFail), task.ReasonSteps, l.r.e.Clock.Now()
+		top.Error = fmt.Sprintf("%d of %d planned steps failed, the first: %s", l.tally.failed, top.Planned, l.tally.firstFault)
+	case l.tally.interrupted > 0:
+		top.Status, top.Reason, top.EndedAt = mustStep(top.Status, task.EventInterrupt), task.ReasonLost, l.r.e.Clock.Now()
+	default:
+		top.Status = mustStep(top.Status, task.EventRelease)
+	}
+	l.keep(top)
+	t.put(top)
+}
+
+// view is the step with what its record leaves to its planner.
+func (l *lane) view(s task.RunStep) StepView {
+	if s.Controller == "" {
+		s.Controller = l.def.Controller
+	}
+	return StepView{RunStep: s, Top: l.def.Name}
+}
+
+// fullName is the step's name within the run: "tables/actor".
+func (l *lane) fullName(s task.RunStep) string { return fullName(l.def.Name, s) }
+
+func fullName(top string, s task.RunStep) string {
+	if s.Position.Sub == 0 {
+		return top
+	}
+	return top + "/" + s.Name
+}
+
+// share is what a planned step weighs against its siblings.
+func share(s task.RunStep) float64 {
+	switch {
+	case s.Weight > 0:
+		return s.Weight
+	case s.ETA > 0:
+		return s.ETA.Seconds()
+	}
+	return 1
+}
+
+func (y *tally) plan(s task.RunStep) {
+	y.weight += share(s)
+	y.eta += s.ETA
+}
+
+func (y *tally) end(s task.RunStep) {
+	y.weightDone += share(s)
+	y.etaDone += s.ETA
+	switch s.Status {
+	case task.StepCompleted, task.StepSkipped:
+		y.completed++
+	case task.StepFailed:
+		y.failed++
+		if y.firstFault == "" {
+			y.firstFault = s.Name + ": " + s.Error
+		}
+	case task.StepInterrupted:
+		y.interrupted++
+	}
+}

@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// almost is the highest progress of a run that has not completed.
+const almost = 99.99
+
+// progress weighs a run. It belongs to the runner's goroutine.
+type progress struct {
+	total   float64 // weight of all steps of the definition
+	done    float64 // of those that have ended
+	atStart float64 // Run.Progress when this life of the run began
+
+	firstFault string
+}
+
+// load sums up the steps of the definition as they are stored.
+func (p *progress) load(r *runner) error {
+	p.atStart = r.run.Progress
+	return r.e.Store.View(func(rd Reader) error {
+		for i := range r.def.Steps {
+			def := &r.def.Steps[i]
+			p.total += def.ProgressWeight()
+			s, err := rd.Step(r.id, task.Position{Top: uint32(i)})
+			if errors.Is(err, task.ErrNotFound) {
+				return fmt.Errorf("step %s of run %s is missing in the store: %w", def.Name, r.run.Ref(), err)
+			}
+			if err != nil {
+				return err
+			}
+			if !s.Status.Ended() {
+				continue
+			}
+			p.done += def.ProgressWeight()
+			switch s.Status {
+			case task.StepFailed:
+				p.fault(def.Name, s.Error)
+				if def.InterruptOnStepFault {
+					r.haltFor(fmt.Sprintf("step %s failed: %s", def.Name, firstLine(s.Error)))
+				}
+			case task.StepInterrupted:
+				r.interrupted = true
+				r.haltFor(fmt.Sprintf("step %s was lost in the middle and is not repeated by itself", def.Name))
+			}
+		}
+		return nil
+	})
+}
+
+// part is what one step is worth, in percent of the run.
+func (p *progress) part(l *lane, s task.RunStep) float64 {
+	part := 100 * l.def.ProgressWeight() / p.total
+	if s.Position.Sub > 0 && l.tally.weight > 0 {
+		part *= share(s) / l.tally.weight
+	}
+	return part
+}
+
+// endLane books a step of the definition that has ended. Its lane still
+// counts as open until it is dropped, so its planned steps are taken out.
+func (p *progress) endLane(l *lane) {
+	p.done += l.def.ProgressWeight()
+	l.booked = true
+}
+
+// base is the percentage that ended steps are worth.
+func (p *progress) base(r *runner) float64 {
+	done := p.done
+	for _, l := range r.lanes {
+		if !l.booked && l.tally.weight > 0 {
+			done += l.def.ProgressWeight() * l.tally.weightDone / l.tally.weight
+		}
+	}
+	return 100 * done / p.total
+}
+
+// remaining is the planned ETA of what is left of the open plans.
+func (p *progress) remaining(r *runner) time.Duration {
+	var left time.Duration
+	for _, l := range r.lanes {
+		left += max(0, l.tally.eta-l.tally.etaDone)
+	}
+	return left
+}
+
+// update raises the run's progress; it never falls.
+func (p *progress) update(r *runner) {
+	if r.run.Status == task.RunCompleted {
+		r.run.Progress = 100
+		return
+	}
+	now := p.base(r)
+	for _, a := range r.attempts {
+		_, fraction := a.seen()
+		now += a.part * fraction
+	}
+	r.mu.Lock()
+	now = max(now, r.state.high)
+	r.mu.Unlock()
+	r.run.Progress = max(r.run.Progress, min(now, almost))
+}
+
+func (p *progress) fault(step, text string) {
+	if p.firstFault == "" {
+		p.firstFault = fmt.Sprintf("step %s failed: %s", step, firstLine(text))
+	}
+}
+
+func (p *progress) faulty() bool { return p.firstFault != "" }
+
+func (p *progress) reason(run task.Run) string {
+	if run.Failed > 1 && p.faulty() {
+		return fmt.Sprintf("%d steps failed, the first: %s", run.Failed, p.firstFault)
+	}
+	if p.faulty() {
+		return p.firstFault
+	}
+	return fmt.Sprintf("%d steps failed", run.Failed)
+}

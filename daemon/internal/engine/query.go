@@ -1,0 +1,307 @@
+package engine
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// RunView is a run with what is known of it while it is alive.
+type RunView struct {
+	task.Run
+	ETA           time.Duration // with HasETA
+	HasETA        bool
+	QueuePosition int // from 1, while it is queued
+	Active        []StepView
+}
+
+// Find returns the run that a reference names, "backup/42" or "backup".
+func (e *Engine) Find(ref string) (RunView, error) {
+	name, number, err := task.ParseRef(ref)
+	if err != nil {
+		return RunView{}, fmt.Errorf("%w: %w", task.ErrInvalid, err)
+	}
+	var run task.Run
+	err = e.Store.View(func(rd Reader) error {
+		run, err = rd.RunByNumber(name, number)
+		return err
+	})
+	if err != nil {
+		return RunView{}, fmt.Errorf("run %s: %w", ref, err)
+	}
+	return e.live(run), nil
+}
+
+// Run returns one run.
+func (e *Engine) Run(id task.RunID) (RunView, error) {
+	var run task.Run
+	err := e.Store.View(func(rd Reader) error {
+		var err error
+		run, err = rd.Run(id)
+		return err
+	})
+	return e.live(run), err
+}
+
+// live adds to a stored run what its runner knows.
+func (e *Engine) live(run task.Run) RunView {
+	view := RunView{Run: run}
+	switch run.Status {
+	case task.RunQueued:
+		e.mu.Lock()
+		view.QueuePosition = slices.Index(e.queue, run.ID) + 1
+		e.mu.Unlock()
+	case task.RunRunning:
+		if r := e.runner(run.ID); r != nil {
+			event := r.event(EventSnapshot)
+			if event.Run.ID == run.ID {
+				view.Run.Progress = max(run.Progress, event.Run.Progress)
+				view.ETA, view.HasETA, view.Active = event.ETA, event.HasETA, event.Active
+			}
+		}
+	}
+	return view
+}
+
+// Runs lists runs newest first, of one task or of all (name ""), of one status
+// or of all, at most limit, from the first one older than before (0: from the
+// newest). next is what before takes for the rest, 0 at the end.
+func (e *Engine) Runs(name string, status task.RunStatus, before task.RunID, limit int) (list []RunView, next task.RunID, err error) {
+	var runs []task.Run
+	err = e.Store.View(func(rd Reader) error {
+		return rd.Runs(name, before, func(run task.Run) bool {
+			if status != "" && run.Status != status {
+				return true
+			}
+			if len(runs) == limit {
+				next = runs[limit-1].ID
+				return false
+			}
+			runs = append(runs, run)
+			return true
+		})
+	})
+	for _, run := range runs {
+		list = append(list, e.live(run))
+	}
+	return list, next, err
+}
+
+// Definition is the task as the run is pinned to it.
+func (e *Engine) Definition(run task.Run) (def task.Task, err error) {
+	err = e.Store.View(func(rd Reader) error {
+		def, err = rd.Definition(run.Task, run.DefinitionVersion)
+		return err
+	})
+	return def, err
+}
+
+// Steps lists the run's steps in their order, planned ones too, at most limit,
+// from the first one after the given position (nil: from the start).
+func (e *Engine) Steps(run RunView, after *task.Position, limit int) (list []StepView, more bool, err error) {
+	def, err := e.Definition(run.Run)
+	if err != nil {
+		return nil, false, err
+	}
+	live := map[task.Position]StepView{}
+	for _, v := range run.Active {
+		live[v.Position] = v
+	}
+	from := task.Position{}
+	if after != nil {
+		from = task.Position{Top: after.Top, Sub: after.Sub + 1}
+	}
+	visible := map[uint32]bool{} // planners whose plan is done
+	err = e.Store.View(func(rd Reader) error {
+		if from.Sub > 0 {
+			top, err := rd.Step(run.ID, task.Position{Top: from.Top})
+			if err != nil {
+				return err
+			}
+			visible[from.Top] = top.PlanDone
+		}
+		return rd.Steps(run.ID, from, func(s task.RunStep) bool {
+			if s.Position.Sub == 0 {
+				visible[s.Position.Top] = s.PlanDone
+			} else if !visible[s.Position.Top] {
+				return true
+			}
+			if len(list) == limit {
+				more = true
+				return false
+			}
+			list = append(list, stepView(def, s, live))
+			return true
+		})
+	})
+	return list, more, err
+}
+
+// TopSteps lists the steps of the definition as they stand in the run, and up
+// to limit planned steps that failed or were lost.
+func (e *Engine) TopSteps(run RunView, limit int) (tops, faults []StepView, err error) {
+	def, err := e.Definition(run.Run)
+	if err != nil {
+		return nil, nil, err
+	}
+	live := map[task.Position]StepView{}
+	for _, v := range run.Active {
+		live[v.Position] = v
+	}
+	err = e.Store.View(func(rd Reader) error {
+		for i := range def.Steps {
+			s, err := rd.Step(run.ID, task.Position{Top: uint32(i)})
+			if err != nil {
+				return fmt.Errorf("step %s: %w", def.Steps[i].Name, err)
+			}
+			tops = append(tops, stepView(def, s, live))
+			if !s.PlanDone || s.Error == "" {
+				continue
+			}
+			err = rd.Steps(run.ID, task.Position{Top: uint32(i), Sub: 1}, func(c task.RunStep) bool {
+				if c.Position.Top != uint32(i) || len(faults) >= limit {
+					return false
+				}
+				if c.Status == task.StepFailed || c.Status == task.StepInterrupted {
+					faults = append(faults, stepView(def, c, live))
+				}
+				return true
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return tops, faults, err
+}
+
+// Outputs lists the outputs of the steps of the definition.
+func (e *Engine) Outputs(run task.Run, fn func(step, name string, value json.RawMessage)) error {
+	def, err := e.Definition(run)
+	if err != nil {
+		return err
+	}
+	return e.Store.View(func(rd Reader) error {
+		for i := range def.Steps {
+			own := task.Position{Top: uint32(i)}
+			err := rd.Outputs(run.ID, own, func(pos task.Position, name string, value json.RawMessage) bool {
+				if pos == own {
+					fn(def.Steps[i].Name, name, value)
+				}
+				return pos == own
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func stepView(def task.Task, s task.RunStep, live map[task.Position]StepView) StepView {
+	view := StepView{RunStep: s, Top: def.Steps[s.Position.Top].Name}
+	if view.Controller == "" {
+		view.Controller = def.Steps[s.Position.Top].Controller
+	}
+	if now, ok := live[s.Position]; ok && now.Status == s.Status {
+		view.Fraction, view.Note, view.Counters, view.ETA, view.HasETA = now.Fraction, now.Note, now.Counters, now.ETA, now.HasETA
+	}
+	if s.Status == task.StepCompleted {
+		view.Fraction = 1
+	}
+	return view
+}
+
+func sortViews(views []StepView) {
+	slices.SortFunc(views, func(a, b StepView) int {
+		if a.Position.Less(b.Position) {
+			return -1
+		}
+		return 1
+	})
+}
+
+const maxInputPage = 400 << 10 // bytes
+
+// inputs answers one page of outputs of an earlier step of the run.
+func (e *Engine) inputs(r *runner, own task.Position, step, name, after string) (items []task.Input, next string, err error) {
+	topName, child, isChild := strings.Cut(step, "/")
+	top := slices.IndexFunc(r.def.Steps, func(s task.Step) bool { return s.Name == topName })
+	if top < 0 || top > int(own.Top) {
+		return nil, "", fmt.Errorf("the task has no earlier step %q: %w", topName, task.ErrNotFound)
+	}
+	var from uint64
+	if after != "" {
+		if from, err = strconv.ParseUint(after, 10, 32); err != nil {
+			return nil, "", fmt.Errorf("%q is no place to go on from: %w", after, task.ErrInvalid)
+		}
+	}
+	err = e.Store.View(func(rd Reader) error {
+		pos := task.Position{Top: uint32(top)}
+		planner, err := rd.Step(r.id, pos)
+		if err != nil {
+			return err
+		}
+		if isChild {
+			if pos, err = childNamed(rd, r.id, pos.Top, child); err != nil {
+				return err
+			}
+		}
+		if isChild || !planner.PlanDone {
+			value, err := rd.Output(r.id, pos, name)
+			if err == nil {
+				items = append(items, task.Input{Step: step, Value: value})
+			}
+			return ignoreNotFound(err)
+		}
+		size := 0
+		var lastErr error
+		err = rd.Outputs(r.id, task.Position{Top: pos.Top, Sub: uint32(from) + 1}, func(at task.Position, key string, value json.RawMessage) bool {
+			if at.Top != pos.Top {
+				return false
+			}
+			if key != name {
+				return true
+			}
+			s, err := rd.Step(r.id, at)
+			if err != nil {
+				lastErr = err
+				return false
+			}
+			items = append(items, task.Input{Step: topName + "/" + s.Name, Value: slices.Clone(value)})
+			if size += len(value) + len(s.Name); size > maxInputPage {
+				next = strconv.FormatUint(uint64(at.Sub), 10)
+				return false
+			}
+			return true
+		})
+		if lastErr != nil {
+			return lastErr
+		}
+		return err
+	})
+	return items, next, err
+}
+
+func childNamed(rd Reader, id task.RunID, top uint32, name string) (task.Position, error) {
+	var found *task.Position
+	err := rd.Steps(id, task.Position{Top: top, Sub: 1}, func(s task.RunStep) bool {
+		if s.Position.Top == top && s.Name == name {
+			found = &s.Position
+		}
+		return s.Position.Top == top && found == nil
+	})
+	if err == nil && found == nil {
+		err = fmt.Errorf("there is no planned step %q: %w", name, task.ErrNotFound)
+	}
+	if err != nil {
+		return task.Position{}, err
+	}
+	return *found, nil
+}

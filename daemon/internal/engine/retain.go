@@ -1,0 +1,75 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// forgetOld deletes ended runs of the task that are over what is kept, with
+// their logs and directories. It never touches a run that is alive.
+func (e *Engine) forgetOld(name string) {
+	if e.KeepRuns <= 0 && e.KeepDays <= 0 {
+		return
+	}
+	var old []task.Run
+	oldest := e.Clock.Now().Add(-time.Duration(e.KeepDays) * 24 * time.Hour)
+	err := e.Store.View(func(rd Reader) error {
+		kept := 0
+		return rd.Runs(name, 0, func(run task.Run) bool {
+			if run.Status.Alive() {
+				return true
+			}
+			kept++
+			if e.KeepRuns > 0 && kept > e.KeepRuns || e.KeepDays > 0 && kept > 1 && run.EndedAt.Before(oldest) {
+				old = append(old, run)
+			}
+			return len(old) < forgetBatch
+		})
+	})
+	if err != nil {
+		e.Logger.Warn("old runs stay", "task", name, "error", err)
+		return
+	}
+	for _, run := range old {
+		if err := e.forget(run); err != nil {
+			e.Logger.Warn("an old run stays", "run", run.Ref(), "error", err)
+			return
+		}
+	}
+}
+
+const forgetBatch = 50
+
+// forget deletes one ended run. The files go first: a crash in between leaves
+// a run without its log, and the next try ends it.
+func (e *Engine) forget(run task.Run) error {
+	release, err := e.claim(run.ID)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := e.Workspaces.Remove(run); err != nil {
+		return err
+	}
+	if err := e.RunLog.Remove(run); err != nil {
+		return err
+	}
+	for {
+		done := false
+		err := e.persist(func(tx Tx) error {
+			current, err := tx.Run(run.ID)
+			if err != nil {
+				return err
+			}
+			if done = current.Status.Alive(); done {
+				return nil // continued meanwhile
+			}
+			done, err = tx.DeleteRun(run.ID, deleteBatch)
+			return err
+		})
+		if err != nil || done {
+			return ignoreNotFound(err)
+		}
+	}
+}

@@ -1,0 +1,425 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+const (
+	roomPoll   = time.Second // how often a full disk is looked at again
+	maxWaiting = 64          // planned steps that wait for a retry at once; more keep others from starting
+	inboxSize  = 64
+	maxLosses  = 3 // times that a step may lose its daemon, or a group its session
+)
+
+// runner carries out one run. All fields without another note belong to the
+// goroutine of main.
+type runner struct {
+	e     *Engine
+	id    task.RunID
+	inbox chan any
+	gone  chan struct{} // closed when main is through and the engine has let go
+
+	run         task.Run
+	def         task.Task
+	workDir     string
+	attempts    map[task.Position]*attempt
+	lanes       []*lane // of the steps that share the current order
+	nextTop     int     // index of the first step behind them
+	progress    progress
+	halt        halt
+	timers      map[int]func() bool // their stops
+	lastTimer   int
+	polling     bool
+	lookups     int             // controllers that are being looked up
+	interrupted bool            // a step waits for a person
+	asking      context.Context // for lookups; ends with main
+
+	mu    sync.Mutex
+	state shown // what others see: committed states only
+}
+
+// halt says why nothing new is started any more.
+type halt struct {
+	why    haltReason
+	reason string
+}
+
+type haltReason int
+
+const (
+	goOn         haltReason = iota
+	haltFault               // a step failed that interrupts the run, or must be decided on by a person
+	haltCancel              // somebody wants the run to end
+	haltDeadline            // the run's time limit passed
+	haltStop                // the daemon stops
+)
+
+// Messages that reach a runner.
+type (
+	stopMessage   struct{}
+	cancelMessage struct {
+		by    string
+		reply chan error
+	}
+	doneMessage struct {
+		attempt *attempt
+		outcome task.Outcome
+	}
+	wakeMessage     struct{ pos task.Position }
+	deadlineMessage struct{}
+	pollMessage     struct{}
+	timerMessage    struct {
+		timer   int
+		message any
+	}
+)
+
+func newRunner(e *Engine, id task.RunID) *runner {
+	return &runner{
+		e: e, id: id, inbox: make(chan any, inboxSize), gone: make(chan struct{}),
+		attempts: map[task.Position]*attempt{}, timers: map[int]func() bool{},
+	}
+}
+
+// tell gives the runner a message and reports whether it will be read.
+func (r *runner) tell(message any) bool {
+	select {
+	case r.inbox <- message:
+		return true
+	case <-r.gone:
+		return false
+	}
+}
+
+// main carries the run out until it has ended, or the daemon stops, or the
+// store has failed.
+func (r *runner) main() {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.asking = ctx
+	defer func() {
+		cancel()
+		for _, stop := range r.timers {
+			stop()
+		}
+		r.drain()
+	}()
+	t := &transition{}
+	if err := r.begin(t); err != nil {
+		r.e.Logger.Error("a run cannot be carried out", "run", r.id, "error", err)
+		return
+	}
+	for {
+		r.fill(t)
+		ended := r.conclude(t)
+		if err := r.commit(t); err != nil {
+			r.abandon(err)
+			return
+		}
+		if ended {
+			r.finish()
+			return
+		}
+		t = &transition{}
+		r.handle(t, <-r.inbox)
+		// What has come meanwhile shares the commit.
+		for more := true; more; {
+			select {
+			case message := <-r.inbox:
+				r.handle(t, message)
+			default:
+				more = false
+			}
+		}
+	}
+}
+
+// drain answers those who still wait for the runner.
+func (r *runner) drain() {
+	for {
+		select {
+		case message := <-r.inbox:
+			if m, ok := message.(cancelMessage); ok {
+				m.reply <- fmt.Errorf("the run has just ended: %w", task.ErrState)
+			}
+		default:
+			return
+		}
+	}
+}
+
+// abandon ends the attempts of a run whose state cannot be saved. The next
+// life of the daemon takes it up as after a crash.
+func (r *runner) abandon(err error) {
+	r.e.Logger.Error("a run is left as it is: its state cannot be saved", "run", r.run.Ref(), "error", err)
+	for _, a := range r.attempts {
+		a.end(task.CauseStopping, "")
+	}
+	for len(r.attempts) > 0 {
+		switch m := (<-r.inbox).(type) {
+		case doneMessage:
+			delete(r.attempts, m.attempt.id.Position)
+			m.attempt.close()
+		case cancelMessage:
+			m.reply <- err
+		}
+	}
+}
+
+// begin reads the run and, when it was running before, recovers it.
+func (r *runner) begin(t *transition) error {
+	err := r.e.Store.View(func(rd Reader) error {
+		var err error
+		if r.run, err = rd.Run(r.id); err != nil {
+			return err
+		}
+		r.def, err = rd.Definition(r.run.Task, r.run.DefinitionVersion)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read run %d: %w", r.id, err)
+	}
+	now := r.e.Clock.Now()
+	if r.workDir, err = r.e.Workspaces.Make(r.run); err != nil {
+		return r.refuse(fmt.Errorf("make the run's directory: %w", err))
+	}
+	if r.run.Status == task.RunQueued {
+		r.run.Status = mustRun(r.run.Status, task.EventStart)
+		r.run.StartedAt, r.run.EndedAt = now, time.Time{}
+		r.run.Reason = ""
+		t.runChanged = true
+		t.say(task.LogInfo, "", 0, "the run starts")
+	} else {
+		t.say(task.LogInfo, "", 0, "the daemon has come back; the run goes on")
+	}
+	if err := r.progress.load(r); err != nil {
+		return err
+	}
+	if limit := r.def.MaxExecutionTime; limit > 0 {
+		r.after(r.run.StartedAt.Add(limit).Sub(now), deadlineMessage{})
+	}
+	if r.run.Cancel != nil {
+		r.halt = halt{haltCancel, cancelReason(r.run.Cancel)}
+		r.nextGroup(t) // settles what was under way
+	}
+	r.show()
+	return nil
+}
+
+// refuse ends a run that cannot even begin.
+func (r *runner) refuse(cause error) error {
+	if r.run.Status == task.RunQueued {
+		r.run.Status = mustRun(r.run.Status, task.EventStart)
+	}
+	r.run.Status = mustRun(r.run.Status, task.EventFail)
+	r.run.Reason, r.run.EndedAt = cause.Error(), r.e.Clock.Now()
+	t := &transition{runChanged: true}
+	t.say(task.LogError, "", 0, r.run.Reason)
+	if err := r.commit(t); err != nil {
+		return errors.Join(cause, err)
+	}
+	return cause
+}
+
+// after sends the message to the runner itself when d has passed.
+func (r *runner) after(d time.Duration, message any) {
+	r.lastTimer++
+	timer := r.lastTimer
+	r.timers[timer] = r.e.Clock.AfterFunc(max(0, d), func() { r.tell(timerMessage{timer, message}) })
+}
+
+// handle takes one message into the transition.
+func (r *runner) handle(t *transition, message any) {
+	switch m := message.(type) {
+	case timerMessage:
+		delete(r.timers, m.timer)
+		r.handle(t, m.message)
+	case doneMessage:
+		delete(r.attempts, m.attempt.id.Position)
+		m.attempt.close()
+		r.settle(t, m.attempt, m.outcome)
+	case wakeMessage:
+		for _, l := range r.lanes {
+			l.wake(m.pos)
+		}
+	case cancelMessage:
+		r.cancel(t, m)
+	case deadlineMessage:
+		if r.halt.why == goOn || r.halt.why == haltFault {
+			r.halt = halt{haltDeadline, fmt.Sprintf("max_execution_time of the task (%s) passed", r.def.MaxExecutionTime)}
+			t.after(func() { r.endAttempts(task.CauseDeadline, limitTask) })
+		}
+	case stopMessage:
+		if r.halt.why != haltStop {
+			r.halt = halt{why: haltStop}
+			t.after(func() { r.endAttempts(task.CauseStopping, "") })
+		}
+	case infoMessage:
+		m.lane.answered(t, m)
+	case pollMessage:
+		r.polling = false
+	}
+}
+
+// cancel makes the wish durable; the first commit wins between it and the
+// results that are under way.
+func (r *runner) cancel(t *transition, m cancelMessage) {
+	if r.halt.why == haltStop {
+		t.after(func() { m.reply <- task.ErrStopping })
+		return
+	}
+	if r.run.Cancel == nil {
+		r.run.Cancel = &task.CancelRequest{By: m.by, At: r.e.Clock.Now()}
+		t.runChanged = true
+		t.say(task.LogWarn, "", 0, cancelReason(r.run.Cancel))
+	}
+	r.halt = halt{haltCancel, cancelReason(r.run.Cancel)}
+	t.cancelled = true
+	t.after(func() {
+		r.endAttempts(task.CauseCancelled, "")
+		m.reply <- nil
+	})
+}
+
+func cancelReason(c *task.CancelRequest) string {
+	if c.By == "" {
+		return "cancelled"
+	}
+	return "cancelled by " + c.By
+}
+
+func (r *runner) endAttempts(cause error, limit limit) {
+	for _, a := range r.attempts {
+		a.end(cause, limit)
+	}
+}
+
+// fill starts what may start now: steps of the lanes in their order, as many
+// as the task allows side by side.
+func (r *runner) fill(t *transition) {
+	for r.halt.why == goOn {
+		if len(r.lanes) == 0 && !r.nextGroup(t) {
+			return
+		}
+		if len(r.attempts)+len(t.starts) >= r.def.Parallel() {
+			return
+		}
+		started := false
+		for _, l := range r.lanes {
+			if err := r.e.Store.Room(); err != nil {
+				r.pollRoom()
+				return
+			}
+			if l.startNext(t) {
+				started = true
+				break
+			}
+		}
+		r.lanes = slices.DeleteFunc(r.lanes, func(l *lane) bool { return l.top.Status.Ended() })
+		if !started && len(r.lanes) > 0 {
+			return
+		}
+	}
+}
+
+func (r *runner) pollRoom() {
+	if !r.polling {
+		r.polling = true
+		r.after(roomPoll, pollMessage{})
+	}
+}
+
+// nextGroup opens the lanes of the steps that share the next order. It
+// reports whether there are any.
+func (r *runner) nextGroup(t *transition) bool {
+	for r.nextTop < len(r.def.Steps) {
+		order := r.def.Steps[r.nextTop].Order
+		for r.nextTop < len(r.def.Steps) && r.def.Steps[r.nextTop].Order == order {
+			l, err := openLane(r, r.nextTop, t)
+			if err != nil {
+				r.halt = halt{haltFault, err.Error()}
+				return false
+			}
+			r.nextTop++
+			if !l.top.Status.Ended() {
+				r.lanes = append(r.lanes, l)
+			}
+		}
+		if len(r.lanes) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// conclude decides whether the run has ended, and how.
+func (r *runner) conclude(t *transition) bool {
+	if len(r.attempts)+len(t.starts)+r.lookups > 0 {
+		return false
+	}
+	switch r.halt.why {
+	case goOn:
+		if len(r.lanes) > 0 || r.nextTop < len(r.def.Steps) {
+			return false
+		}
+	case haltStop:
+		return true // waiting steps keep their time; the next life goes on from it
+	}
+	for _, l := range r.lanes {
+		l.abort(t, r.halt)
+	}
+	event, reason := r.verdict(t)
+	r.run.Status = mustRun(r.run.Status, event)
+	r.run.Reason = reason
+	r.run.EndedAt = r.e.Clock.Now()
+	if event == task.EventComplete {
+		r.run.Progress = 100
+	}
+	t.runChanged = true
+	level := task.LogInfo
+	if r.run.Status != task.RunCompleted {
+		level = task.LogError
+	}
+	text := "the run is " + string(r.run.Status)
+	if reason != "" {
+		text += ": " + reason
+	}
+	t.say(level, "", 0, text)
+	return true
+}
+
+// finish does what follows the run's last commit.
+func (r *runner) finish() {
+	if r.run.Status.Alive() { // the daemon stops
+		return
+	}
+	r.e.Controllers.EndRun(r.id)
+	if r.run.Status == task.RunCompleted {
+		if err := r.e.Workspaces.Remove(r.run); err != nil {
+			r.e.Logger.Warn("the run's directory stays", "run", r.run.Ref(), "error", err)
+		}
+	}
+	r.e.RunLog.Close(r.run)
+}
+
+func mustRun(status task.RunStatus, event task.Event) task.RunStatus {
+	next, err := status.Next(event)
+	if err != nil {
+		panic("engine: " + err.Error()) // the runner owns the run: a fault of the code
+	}
+	return next
+}
+
+func mustStep(status task.StepStatus, event task.Event) task.StepStatus {
+	next, err := status.Next(event)
+	if err != nil {
+		panic("engine: " + err.Error())
+	}
+	return next
+}

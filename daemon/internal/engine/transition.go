@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// transition is all that one commit changes, and what is done once it holds.
+type transition struct {
+	runChanged  bool
+	steps       []task.RunStep
+	outputs     []stepOutputs
+	checkpoints []task.Position // to be dropped
+	settled     bool            // the set of running or waiting steps changed
+	cancelled   bool            // the wish to cancel is part of it
+
+	starts []*attempt
+	afters []func()
+	lines  []task.LogEntry
+}
+
+// stepOutputs replaces the outputs of a step.
+type stepOutputs struct {
+	pos    task.Position
+	values map[string]json.RawMessage
+}
+
+// put writes a step; the last one of a position counts.
+func (t *transition) put(s task.RunStep) {
+	t.settled = true
+	for i := range t.steps {
+		if t.steps[i].Position == s.Position {
+			t.steps[i] = s
+			return
+		}
+	}
+	t.steps = append(t.steps, s)
+}
+
+// after adds what is done when the transition is durable.
+func (t *transition) after(f func()) { t.afters = append(t.afters, f) }
+
+// say adds a line to the run's log, written when the transition is durable.
+func (t *transition) say(level task.LogLevel, step string, attempt int, text string) {
+	t.lines = append(t.lines, task.LogEntry{Level: level, Step: step, Attempt: attempt, Message: text})
+}
+
+func (t *transition) durable() bool {
+	return t.runChanged || len(t.steps)+len(t.outputs)+len(t.checkpoints) > 0
+}
+
+// commit makes the transition durable and then acts on it.
+func (r *runner) commit(t *transition) error {
+	if t.durable() {
+		r.progress.update(r)
+		err := r.e.persist(func(tx Tx) error { return t.write(tx, r.run, r.id) })
+		if err != nil {
+			return err
+		}
+	}
+	now := r.e.Clock.Now()
+	for _, line := range t.lines {
+		line.Time = now
+		r.e.RunLog.Append(r.run, line)
+	}
+	for _, a := range t.starts {
+		r.attempts[a.id.Position] = a
+	}
+	if t.durable() || t.settled {
+		r.show()
+		r.announce(t)
+	}
+	for _, a := range t.starts {
+		a.launch()
+	}
+	for _, f := range t.afters {
+		f()
+	}
+	return nil
+}
+
+func (t *transition) write(tx Tx, run task.Run, id task.RunID) error {
+	if t.runChanged {
+		if err := tx.PutRun(run); err != nil {
+			return err
+		}
+	}
+	for _, s := range t.steps {
+		if err := tx.PutStep(id, s); err != nil {
+			return err
+		}
+	}
+	for _, pos := range t.checkpoints {
+		if err := tx.DeleteCheckpoint(id, pos); err != nil {
+			return err
+		}
+	}
+	for _, o := range t.outputs {
+		for name, value := range o.values {
+			if err := tx.PutOutput(id, o.pos, name, value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// show publishes the committed state for those who ask.
+func (r *runner) show() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state.run = r.run
+	r.state.base, r.state.planned = r.progress.base(r), r.progress.remaining(r)
+	r.state.lifeStart, r.state.lifeProgress = r.run.StartedAt, r.progress.atStart
+	r.state.active = r.state.active[:0:0]
+	for _, a := range r.attempts {
+		r.state.active = append(r.state.active, a)
+	}
+	r.state.waiting = nil
+	for _, l := range r.lanes {
+		for _, s := range l.waiting {
+			r.state.waiting = append(r.state.waiting, l.view(s))
+		}
+	}
+}
+
+// announce tells watchers what the transition changed.
+func (r *runner) announce(t *transition) {
+	if !r.e.watchers.any() {
+		return
+	}
+	for _, s := range t.steps {
+		view := StepView{RunStep: s, Top: r.def.Steps[s.Position.Top].Name}
+		if view.Controller == "" {
+			view.Controller = r.def.Steps[s.Position.Top].Controller
+		}
+		r.e.watchers.publish(Event{Kind: EventStep, Run: r.run, Step: &view})
+	}
+	if t.runChanged {
+		r.e.watchers.publish(Event{Kind: EventRun, Run: r.run})
+	}
+}
+
+// shown is what is known of a run outside of its runner: committed states only.
+type shown struct {
+	run     task.Run
+	base    float64 // percent that ended steps are worth
+	high    float64 // highest percent that anybody saw
+	active  []*attempt
+	waiting []StepView
+
+	planned      time.Duration // ETA of what is left of the plan, as planned
+	lifeStart    time.Time
+	lifeProgress float64
+}
+
+func (r *runner) shown() shown {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state
+}
