@@ -1,0 +1,116 @@
+package dump
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/stepd/stepd/sdk"
+)
+
+// ManifestName is the manifest's file in a dump.
+const ManifestName = "dump.json"
+
+const manifestFormat = 1
+
+// Manifest is what a dump says about itself.
+type Manifest struct {
+	Format   int  `json:"format"`
+	Complete bool `json:"complete"`
+
+	Task string `json:"task"`
+	Run  uint64 `json:"run"`
+	Step string `json:"step"`
+
+	Engine     string            `json:"engine,omitempty"`
+	Mode       Mode              `json:"mode,omitempty"`
+	Whole      bool              `json:"whole"` // nothing of the database was left out
+	FrozenAt   time.Time         `json:"frozen_at,omitzero"`
+	Properties map[string]string `json:"properties,omitempty"`
+	// BrokenReferences are foreign keys that pointed nowhere in the source
+	// already; nil when they could not be counted.
+	BrokenReferences *int64 `json:"broken_references,omitempty"`
+
+	Schema *File   `json:"schema,omitempty"`
+	Tables []Table `json:"tables,omitempty"`
+	Finish *File   `json:"finish,omitempty"`
+}
+
+// Table is what was dumped of one table: the output "table" of its step.
+type Table struct {
+	Table string `json:"table"`
+	Rows  int64  `json:"rows"`
+	File
+}
+
+// Files are all files of the dump, in the order in which they are loaded.
+func (m Manifest) Files() []File {
+	var files []File
+	if m.Schema != nil {
+		files = append(files, *m.Schema)
+	}
+	for _, table := range m.Tables {
+		files = append(files, table.File)
+	}
+	if m.Finish != nil {
+		files = append(files, *m.Finish)
+	}
+	return files
+}
+
+// Bytes is the size of all files.
+func (m Manifest) Bytes() int64 {
+	var n int64
+	for _, file := range m.Files() {
+		n += file.Bytes
+	}
+	return n
+}
+
+// Rows is the number of rows of all tables.
+func (m Manifest) Rows() int64 {
+	var n int64
+	for _, table := range m.Tables {
+		n += table.Rows
+	}
+	return n
+}
+
+// readManifest reads a manifest; the error is os.ErrNotExist where there is none.
+func readManifest(dir string) (Manifest, error) {
+	path := filepath.Join(dir, ManifestName)
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return Manifest{}, err
+	}
+	var m Manifest
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return Manifest{}, sdk.Permanent(fmt.Errorf("read the manifest %s: %w", path, err))
+	}
+	if m.Format != manifestFormat {
+		return Manifest{}, sdk.Permanent(fmt.Errorf("the manifest %s has format %d, this plugin knows %d", path, m.Format, manifestFormat))
+	}
+	return m, nil
+}
+
+// check refuses a manifest that cannot be loaded. Its names become paths, so
+// they are believed only when they look like those of a dump.
+func (m Manifest) check() error {
+	if !m.Complete {
+		return errors.New("the dump was not finished: its manifest says that it is not complete")
+	}
+	if m.Finish == nil || m.Mode == Recreate && m.Schema == nil || m.Mode != Recreate && m.Mode != DataOnly {
+		return errors.New("the manifest is not whole")
+	}
+	seen := map[string]bool{}
+	for _, file := range m.Files() {
+		if !dumpFile.MatchString(file.File) || seen[file.File] {
+			return fmt.Errorf("the manifest names a file %q that a dump cannot have", file.File)
+		}
+		seen[file.File] = true
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package dump
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/stepd/stepd/sdk"
+)
+
+// Mode says what a dump holds.
+type Mode string
+
+const (
+	// Recreate drops and creates each table before its rows.
+	Recreate Mode = "recreate"
+	// DataOnly holds rows alone; the schema must be there already.
+	DataOnly Mode = "data_only"
+)
+
+// Settings of the controller dumptables.
+type Settings struct {
+	DSN     string   `json:"dsn" jsonschema:"required,minLength=1" jsonschema_description:"The database: sqlite:PATH, relative to the task file."`
+	Mode    Mode     `json:"mode,omitempty" jsonschema:"enum=recreate,enum=data_only" jsonschema_description:"recreate: drop and create each table; data_only: rows alone."`
+	Tables  []string `json:"tables,omitempty" jsonschema_description:"Names or globs of the tables and views to dump."`
+	Exclude []string `json:"exclude,omitempty" jsonschema_description:"Names or globs to leave out."`
+	Target  string   `json:"target,omitempty" jsonschema_description:"Directory to write into. Default: tables in the run's own directory."`
+
+	// Part is set in planned steps alone; task files cannot give it.
+	Part *part `json:"part,omitempty" jsonschema:"-"`
+}
+
+// part is what one planned step has to do.
+type part struct {
+	Kind  partKind `json:"kind"`
+	Table string   `json:"table,omitempty"`
+	File  string   `json:"file"`
+}
+
+type partKind string
+
+const (
+	partSchema partKind = "schema"
+	partTable  partKind = "table"
+	partFinish partKind = "finish"
+)
+
+// RestoreSettings of the controller dumptables/restoretables.
+type RestoreSettings struct {
+	DSN       string `json:"dsn" jsonschema:"required,minLength=1" jsonschema_description:"The database to load into: sqlite:PATH, relative to the task file."`
+	Source    string `json:"source,omitempty" jsonschema_description:"Directory of the dump. Default: tables in the run's own directory."`
+	Overwrite bool   `json:"overwrite,omitempty" jsonschema_description:"Replace what the database holds already."`
+}
+
+// Plugin registers the controllers. engines holds the kinds of databases by the
+// scheme of their DSN.
+func Plugin(version string, engines map[string]Engine) sdk.Plugin {
+	d := &dumper{engines: engines}
+	return sdk.Plugin{Name: "dumptables", Version: version, Controllers: []sdk.Registration{
+		sdk.Controller[Settings]{
+			Summary:  "Dump the tables of a database into SQL files, from one snapshot, a step a table.",
+			Effect:   sdk.Idempotent,
+			Defaults: Settings{Mode: Recreate, Tables: []string{"*"}},
+			Plan:     d.plan,
+			Run:      d.run,
+		},
+		sdk.Controller[RestoreSettings]{
+			Name:    "dumptables/restoretables",
+			Summary: "Load a dump into a database, checked against its manifest.",
+			Effect:  sdk.Idempotent,
+			Run:     d.restore,
+		},
+	}}
+}
+
+type dumper struct {
+	engines map[string]Engine
+}
+
+// engine finds who knows the DSN. What the DSN holds behind its scheme may be a
+// password and is not repeated in errors.
+func (d *dumper) engine(dsn, baseDir string) (string, Engine, Location, error) {
+	scheme, address, found := strings.Cut(dsn, ":")
+	if engine, ok := d.engines[strings.ToLower(scheme)]; ok && found {
+		return strings.ToLower(scheme), engine, Location{Address: address, BaseDir: baseDir}, nil
+	}
+	known := sortedKeys(d.engines)
+	hint := fmt.Sprintf("known is %s, as in %q", strings.Join(known, ", "), "sqlite:./shop.db")
+	if found && strings.HasPrefix(address, "//") {
+		return "", nil, Location{}, sdk.Permanent(fmt.Errorf("setting dsn: no database of the kind %q can be dumped yet; %s", scheme, hint))
+	}
+	return "", nil, Location{}, sdk.Permanent(fmt.Errorf("setting dsn: it must start with the kind of database and a colon; %s", hint))
+}
