@@ -1,0 +1,307 @@
+package runlog
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+const (
+	// FlushInterval is how long a line may wait in memory.
+	FlushInterval = 100 * time.Millisecond
+
+	defaultSegment  = 8 << 20 // bytes
+	defaultSegments = 8
+	bufferSize      = 16 << 10
+	suffix          = ".jsonl"
+)
+
+// Options of a Log. Zero values take the defaults.
+type Options struct {
+	Dir          string
+	Logger       hclog.Logger
+	SegmentBytes int64 // a new segment is begun above that
+	Segments     int   // of a run that are kept, at least 2
+}
+
+// Log writes and reads the logs of runs. Its methods may be called from any
+// goroutine.
+type Log struct {
+	Options
+
+	mu    sync.Mutex
+	files map[task.RunID]*file
+	done  chan struct{}
+	ended sync.WaitGroup
+}
+
+// file is the log of a run that is written to.
+type file struct {
+	mu      sync.Mutex
+	path    func(segment int) string
+	segment int
+	out     *os.File
+	buffer  *bufio.Writer
+	size    int64
+	failed  bool          // told once; lines are dropped until the run ends
+	grown   chan struct{} // closed and replaced when there is more to read
+	closed  bool
+}
+
+// New makes the directory and begins to flush; Stop ends that.
+func New(o Options) (*Log, error) {
+	if o.SegmentBytes <= 0 {
+		o.SegmentBytes = defaultSegment
+	}
+	if o.Segments == 0 {
+		o.Segments = defaultSegments
+	}
+	o.Segments = max(2, o.Segments)
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of run logs: %w", err)
+	}
+	l := &Log{Options: o, files: map[task.RunID]*file{}, done: make(chan struct{})}
+	l.ended.Add(1)
+	go l.flush()
+	return l, nil
+}
+
+// Stop writes out and closes all logs.
+func (l *Log) Stop() {
+	close(l.done)
+	l.ended.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, f := range l.files {
+		f.close()
+		delete(l.files, id)
+	}
+}
+
+func (l *Log) flush() {
+	defer l.ended.Done()
+	tick := time.NewTicker(FlushInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.done:
+			return
+		case <-tick.C:
+		}
+		l.mu.Lock()
+		open := make([]*file, 0, len(l.files))
+		for _, f := range l.files {
+			open = append(open, f)
+		}
+		l.mu.Unlock()
+		for _, f := range open {
+			f.mu.Lock()
+			if f.buffer != nil && f.buffer.Buffered() > 0 {
+				l.report(f, f.buffer.Flush())
+				f.announce()
+			}
+			f.mu.Unlock()
+		}
+	}
+}
+
+// report tells once that lines are lost. The caller holds f.mu.
+func (l *Log) report(f *file, err error) {
+	if err == nil || f.failed {
+		return
+	}
+	f.failed = true
+	l.Logger.Warn("lines of a run's log are lost", "file", f.path(f.segment), "error", err)
+}
+
+// Append writes one line. It never fails: what cannot be written is dropped,
+// and the daemon's own log says so.
+func (l *Log) Append(run task.Run, entry task.LogEntry) {
+	line, err := json.Marshal(entry)
+	if err != nil { // fields that are no JSON
+		entry.Fields = nil
+		if line, err = json.Marshal(entry); err != nil {
+			return
+		}
+	}
+	f := l.file(run)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return
+	}
+	if f.out == nil || f.size > l.SegmentBytes {
+		if err := l.roll(f); err != nil {
+			l.report(f, err)
+			return
+		}
+	}
+	n, err := f.buffer.Write(append(line, '\n'))
+	f.size += int64(n)
+	l.report(f, err)
+}
+
+func (l *Log) file(run task.Run) *file {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.files[run.ID]
+	if f == nil {
+		f = &file{path: l.paths(run), grown: make(chan struct{})}
+		l.files[run.ID] = f
+	}
+	return f
+}
+
+func (l *Log) paths(run task.Run) func(int) string {
+	base := filepath.Join(l.Dir, run.Task, strconv.FormatUint(run.Number, 10))
+	return func(segment int) string { return fmt.Sprintf("%s.%04d%s", base, segment, suffix) }
+}
+
+// roll opens the newest segment, or begins the next one. The caller holds f.mu.
+func (l *Log) roll(f *file) error {
+	if f.out != nil {
+		if err := errors.Join(f.buffer.Flush(), f.out.Close()); err != nil {
+			return err
+		}
+		f.out = nil
+		f.segment++
+	} else {
+		if err := os.MkdirAll(filepath.Dir(f.path(0)), 0o700); err != nil {
+			return err
+		}
+		segments, err := listSegments(f.path)
+		if err != nil {
+			return err
+		}
+		f.segment = 1
+		if len(segments) > 0 {
+			f.segment = segments[len(segments)-1]
+		}
+	}
+	out, err := os.OpenFile(f.path(f.segment), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	if f.size, err = mend(out); err != nil {
+		out.Close()
+		return err
+	}
+	f.out, f.buffer = out, bufio.NewWriterSize(out, bufferSize)
+	f.announce()
+	if old := f.segment - l.Segments; old > 0 {
+		if err := os.Remove(f.path(old)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// mend ends a line that a crash cut short, and returns the file's size.
+func mend(out *os.File) (int64, error) {
+	info, err := out.Stat()
+	if err != nil || info.Size() == 0 {
+		return 0, err
+	}
+	last := make([]byte, 1)
+	if _, err := out.ReadAt(last, info.Size()-1); err != nil {
+		return 0, err
+	}
+	if last[0] == '\n' {
+		return info.Size(), nil
+	}
+	_, err = out.Write([]byte("\n"))
+	return info.Size() + 1, err
+}
+
+// announce wakes those who follow. The caller holds f.mu.
+func (f *file) announce() {
+	close(f.grown)
+	f.grown = make(chan struct{})
+}
+
+func (f *file) close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil
+	}
+	f.closed = true
+	var err error
+	if f.out != nil {
+		err = errors.Join(f.buffer.Flush(), f.out.Close())
+	}
+	f.announce()
+	return err
+}
+
+// Close writes out the log of a run that has ended; who follows it reads to
+// the end. A later Append begins anew where it ended.
+func (l *Log) Close(run task.Run) {
+	l.mu.Lock()
+	f := l.files[run.ID]
+	delete(l.files, run.ID)
+	l.mu.Unlock()
+	if f == nil {
+		return
+	}
+	if err := f.close(); err != nil {
+		f.mu.Lock()
+		l.report(f, err)
+		f.mu.Unlock()
+	}
+}
+
+// Remove deletes the log of a run.
+func (l *Log) Remove(run task.Run) error {
+	l.Close(run)
+	path := l.paths(run)
+	segments, err := listSegments(path)
+	if err != nil {
+		return err
+	}
+	for _, segment := range segments {
+		if err := os.Remove(path(segment)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the log of run %s: %w", run.Ref(), err)
+		}
+	}
+	return nil
+}
+
+// listSegments finds the segments that are there, oldest first.
+func listSegments(path func(int) string) ([]int, error) {
+	dir, base := filepath.Split(path(0))
+	prefix := strings.TrimSuffix(base, "0000"+suffix)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var segments []int
+	for _, entry := range entries {
+		middle, ok := strings.CutPrefix(entry.Name(), prefix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.Atoi(strings.TrimSuffix(middle, suffix))
+		if err == nil && n > 0 {
+			segments = append(segments, n)
+		}
+	}
+	slices.Sort(segments)
+	return segments, nil
+}
