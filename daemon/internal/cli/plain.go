@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/stepd/stepd/daemon/internal/api"
+)
+
+// plainView writes lines: one when a step ends, and one for each tenth of the
+// run.
+type plainView struct {
+	*env
+	lines stepLines
+	begun bool
+	tenth int
+}
+
+func (v *plainView) event(ev api.Event) error {
+	if line := v.lines.of(ev); line != "" {
+		v.note(line)
+	}
+	tenth := int(ev.Run.Progress) / 10
+	if v.begun && tenth > v.tenth && ev.Run.Alive() {
+		line := fmt.Sprintf("%s %s, %s", printable(ev.Run.Ref), percent(ev.Run.Progress), tally(&ev.Run))
+		if ev.Run.ETASeconds != nil {
+			line += ", " + left(*ev.Run.ETASeconds)
+		}
+		v.note(line)
+	}
+	v.begun = true
+	v.tenth = max(v.tenth, tenth)
+	return nil
+}
+
+func (v *plainView) note(line string) { fmt.Fprintln(v.Stderr, line) }
+
+func (v *plainView) close() {}
+
+// percent never says 100 before all is done.
+func percent(f float64) string {
+	n := int(f + 0.5)
+	if n >= 100 && f < 100 {
+		n = 99
+	}
+	return fmt.Sprintf("%d %%", n)
+}
+
+func runStart(r *api.Run) time.Time {
+	if r.StartedAt != nil {
+		return *r.StartedAt
+	}
+	return r.CreatedAt
+}
+
+// stepLines turns events into the lines that stay: how steps ended, and which
+// are tried again.
+type stepLines struct {
+	p      painter
+	status string // of the run, to say when its turn comes
+	queued int
+}
+
+func (l *stepLines) of(ev api.Event) string {
+	if ev.Run.Status == "queued" && ev.Run.QueuePosition > 0 && ev.Run.QueuePosition != l.queued {
+		l.queued = ev.Run.QueuePosition
+		return fmt.Sprintf("%s waits for its turn, number %d in the queue", printable(ev.Run.Ref), l.queued)
+	}
+	s := ev.Step
+	if ev.Type != "step" || s == nil {
+		return ""
+	}
+	name := printable(s.Name)
+	switch s.Status {
+	case "completed":
+		return l.line(name, s, s.Message)
+	case "failed", "cancelled", "interrupted", "skipped":
+		says := s.Error
+		if says == "" {
+			says = s.Message
+		}
+		return l.line(name, s, says)
+	case "waiting":
+		again := ""
+		if s.RetryAt != nil {
+			again = ", again " + ago(*s.RetryAt, time.Now())
+		}
+		return fmt.Sprintf("%s  %s: attempt %d failed%s: %s", l.p.paint(yellow, "waiting  "), name, s.Attempt, again, block(s.Error))
+	}
+	return ""
+}
+
+func (l *stepLines) line(name string, s *api.Step, says string) string {
+	line := l.p.paint(statusColor(s.Status), pad(s.Status, 9)) + "  " + name
+	if s.StartedAt != nil && s.EndedAt != nil {
+		line += l.p.paint(dim, " ("+span(s.EndedAt.Sub(*s.StartedAt))+")")
+	}
+	if says != "" {
+		line += ": " + block(says)
+	}
+	return line
+}

@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func newRoot(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "stepd",
+		Short: "Carry out long work in small, durable steps",
+		Long: `stepd carries out long work in small, durable steps.
+
+A task is a file that lists steps. Running it makes a run, named TASK/NUMBER as
+in backup/42; TASK alone stands for its newest run.
+
+  stepd apply backup.yaml          save the task
+  stepd run backup --follow        run it and watch
+  stepd runs                       what ran, and how it went
+  stepd logs backup -f             what it says`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE:          e.group,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if e.output != outputText && e.output != outputJSON {
+				return usageError("--output is %q, it must be %s or %s", e.output, outputText, outputJSON)
+			}
+			return nil
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&e.socket, "socket", "", "the daemon's socket (environment STEPD_SOCKET)")
+	f.StringVarP(&e.output, "output", "o", outputText, "text or json")
+	f.BoolVarP(&e.quiet, "quiet", "q", false, "no progress and no messages, only what was asked for")
+	f.BoolVarP(&e.yes, "yes", "y", false, "do not ask for confirmation")
+	f.BoolVar(&e.noColor, "no-color", false, "no colours (environment NO_COLOR)")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputText, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
+	_ = root.MarkPersistentFlagFilename("socket")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError("%v", err) })
+
+	root.AddGroup(&cobra.Group{ID: "runs", Title: "Runs:"}, &cobra.Group{ID: "tasks", Title: "Tasks:"}, &cobra.Group{ID: "daemon", Title: "The daemon:"})
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("runs", newRun(e), newRuns(e), newLogs(e), newCancel(e), newContinue(e), newRestart(e))
+	add("tasks", newValidate(e), newApply(e), newTasks(e), newTask(e))
+	add("daemon", newServe(e), newStatus(e), newPlugins(e), newVersion(e))
+	root.AddCommand(newExitCodes())
+	return root
+}
+
+// group is what a command does that only holds others: help, or an error that
+// names what comes close.
+func (e *env) group(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	var known []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			known = append(known, c.Name())
+		}
+	}
+	hint := fmt.Sprintf("see: %s --help", cmd.CommandPath())
+	if near := nearest(args[0], known); near != "" {
+		hint = fmt.Sprintf("did you mean: %s %s", cmd.CommandPath(), near)
+	}
+	return withHint(usageError("there is no command %q", args[0]), hint)
+}
+
+// exactly and its like check the number of arguments and say which are meant.
+func exactly(what ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(what):
+			return usageHint(cmd, "%s is missing", strings.Join(what[len(args):], " and "))
+		case len(args) > len(what):
+			return usageHint(cmd, "%q is one argument too many", args[len(what)])
+		}
+		return nil
+	}
+}
+
+func atLeastOne(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 || slices.Contains(args, "") {
+			return usageHint(cmd, "%s is missing", what)
+		}
+		return nil
+	}
+}
+
+func atMostOne(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usageHint(cmd, "%q is one argument too many", args[1])
+	}
+	return nil
+}
+
+func usageHint(cmd *cobra.Command, format string, args ...any) error {
+	return withHint(usageError(format, args...), "usage: "+cmd.UseLine())
+}

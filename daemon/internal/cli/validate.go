@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stepd/stepd/daemon/internal/api/client"
+)
+
+func newValidate(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "validate FILE...",
+		Short: "Check task files, and save nothing",
+		Long: `Check task files as apply would, settings against the controllers' schemas
+included, and save nothing. Every problem is shown in its place. "-" is the
+standard input.`,
+		Args:              atLeastOne("FILE"),
+		ValidArgsFunction: completeTaskFiles,
+		RunE: e.run(func(ctx context.Context, c *client.Client, args []string) error {
+			files, err := e.taskFiles(args)
+			if err != nil {
+				return err
+			}
+			if err := c.Validate(ctx, files); err != nil {
+				return err
+			}
+			if e.json() {
+				return e.printJSON(struct {
+					Valid bool `json:"valid"`
+					Files int  `json:"files"`
+				}{true, len(files)})
+			}
+			e.say("%s, no problems", count(len(files), "file"))
+			return nil
+		}),
+	}
+}
