@@ -64,6 +64,7 @@ func controllers() *fakeControllers {
 		"tree": `{"$defs": {"node": {"type": "object", "additionalProperties": false, "properties": {
 			"label": {"type": "string"}, "children": {"type": "array", "items": {"$ref": "#/$defs/node"}}}}},
 			"type": "object", "properties": {"root": {"$ref": "#/$defs/node"}}, "additionalProperties": false}`,
+		"labels": `{"type": "object", "properties": {"a": {"type": "object"}}, "additionalProperties": {"type": "string"}}`,
 		"broken": `{"type": 5}`,
 		"remote": `{"$ref": "file:///etc/passwd"}`,
 		"loop":   `{"$ref": "#"}`,

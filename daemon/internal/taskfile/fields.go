@@ -199,8 +199,11 @@ func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
 	if steps.value == nil {
 		return
 	}
-	t.Steps = p.steps(ctx, steps, shared)
-	t.Settings = p.sharedSettings(shared)
+	var nodes []*stepNode
+	t.Steps, nodes = p.steps(ctx, steps)
+	if nodes != nil {
+		t.Settings = p.allSettings(nodes, t.Steps, shared)
+	}
 }
 
 // name reads the name of a task or a step.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,9 +19,9 @@ import (
 )
 
 // Format writes the task as a task file that Parse reads back to the same
-// task, given the same controllers and Dir. Settings of a step are written
-// whole, what it took from the task's included. What a file does not say
-// (owner, version, times) is left out.
+// task, given the same controllers and Dir. Settings that a step has as the task
+// has them are written once, with the task. What a file does not say (owner,
+// version, times) is left out.
 func Format(t task.Task) ([]byte, error) {
 	root := block()
 	root.text("name", t.Name)
@@ -28,9 +29,11 @@ func Format(t task.Task) ([]byte, error) {
 	root.whole("max_parallel", t.MaxParallel)
 	root.duration("max_execution_time", t.MaxExecutionTime)
 	root.yes("disabled", t.Disabled)
-	if err := root.settings(t.Settings); err != nil {
+	shared, err := object(t.Settings)
+	if err != nil {
 		return nil, fmt.Errorf("format task %s: %w", t.Name, err)
 	}
+	root.settings(shared)
 	steps := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 	order := 0
 	for _, s := range t.Steps {
@@ -56,9 +59,15 @@ func Format(t task.Task) ([]byte, error) {
 		step.duration("max_execution_time", s.Limits.MaxExecutionTime)
 		step.duration("attempt_timeout", s.Limits.AttemptTimeout)
 		step.duration("progress_timeout", s.Limits.ProgressTimeout)
-		if err := step.settings(s.Settings); err != nil {
+		own, err := object(s.Settings)
+		if err != nil {
 			return nil, fmt.Errorf("format task %s: step %s: %w", t.Name, s.Name, err)
 		}
+		maps.DeleteFunc(own, func(key string, v any) bool {
+			of, inherited := shared[key]
+			return inherited && reflect.DeepEqual(of, v)
+		})
+		step.settings(own)
 		steps.Content = append(steps.Content, step.node)
 	}
 	root.add("steps", steps)
@@ -104,23 +113,27 @@ func (m mappingNode) duration(key string, value time.Duration) {
 	}
 }
 
-func (m mappingNode) settings(raw json.RawMessage) error {
+func (m mappingNode) settings(of map[string]any) {
+	if len(of) > 0 {
+		m.add("settings", value(of))
+	}
+}
+
+// object decodes settings; without any there is an empty one.
+func object(raw json.RawMessage) (map[string]any, error) {
+	of := make(map[string]any)
 	if len(raw) == 0 {
-		return nil
+		return of, nil
 	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
-	var object map[string]any
-	if err := decoder.Decode(&object); err != nil {
-		return fmt.Errorf("read settings: %w", err)
+	if err := decoder.Decode(&of); err != nil {
+		return nil, fmt.Errorf("read settings: %w", err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return fmt.Errorf("read settings: more than one value")
+		return nil, fmt.Errorf("read settings: more than one value")
 	}
-	if len(object) > 0 {
-		m.add("settings", value(object))
-	}
-	return nil
+	return of, nil
 }
 
 func value(v any) *yaml.Node {

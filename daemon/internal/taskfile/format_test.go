@@ -31,7 +31,6 @@ steps:
   interrupt_on_step_fault: true
   weight: 2.5
   settings:
-    backup_dir: ./backups
     dsn: sqlite:./shop.db
     mode: recreate
     tables: ["*"]
@@ -48,7 +47,6 @@ steps:
 - name: archive
   controller: compress
   settings:
-    backup_dir: ./backups
     format: tar.zst
 `
 	if diff := cmp.Diff(want, string(out)); diff != "" {
@@ -140,8 +138,9 @@ func anyTask(t *rapid.T) task.Task {
 		MaxParallel: rapid.IntRange(0, task.MaxParallelCap).Draw(t, "parallel"), MaxExecutionTime: duration.Draw(t, "limit"),
 		Disabled: rapid.Bool().Draw(t, "disabled"),
 	}
-	if of := rapid.MapOfN(text(), anyValue(2), 0, 3).Draw(t, "settings"); len(of) > 0 {
-		want.Settings = canonical(t, of)
+	shared := rapid.MapOfN(text(), anyValue(2), 0, 3).Draw(t, "settings")
+	if len(shared) > 0 {
+		want.Settings = canonical(t, shared)
 	}
 	order := 0
 	for _, n := range rapid.SliceOfNDistinct(name, 1, 4, rapid.ID).Draw(t, "names") {
@@ -161,7 +160,13 @@ func anyTask(t *rapid.T) task.Task {
 				"password": map[string]any{"secret": "p" + text().Draw(t, "secret")}})
 		} else {
 			step.Controller = "script"
-			step.Settings = canonical(t, rapid.MapOfN(text(), anyValue(3), 0, 4).Draw(t, "settings"))
+			of := rapid.MapOfN(text(), anyValue(3), 0, 4).Draw(t, "settings")
+			for key, v := range shared { // this controller takes them all
+				if _, own := of[key]; !own {
+					of[key] = v
+				}
+			}
+			step.Settings = canonical(t, of)
 		}
 		want.Steps = append(want.Steps, step)
 	}

@@ -114,8 +114,8 @@ func (r *reading) report(e *jsonschema.ValidationError) {
 		}
 	}
 	s, ok := r.spots[at]
-	if !ok {
-		s = r.spots[""]
+	for i := len(e.InstanceLocation) - 1; !ok; i-- {
+		s, ok = r.spots[pointer(e.InstanceLocation[:max(i, 0)])]
 	}
 	switch k := e.ErrorKind.(type) {
 	case *kind.Required:

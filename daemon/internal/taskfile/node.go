@@ -36,7 +36,12 @@ func deref(n *yaml.Node) *yaml.Node {
 // spend counts one value and reports whether the document may have it.
 func (p *parser) spend(n *yaml.Node) bool {
 	if p.values++; p.values < maxValues {
-		return true
+		select {
+		case <-p.done:
+			return false // Parse answers with the context's error
+		default:
+			return true
+		}
 	}
 	if p.bomb == nil {
 		p.bomb, p.beforeBomb = n, len(p.problems)
@@ -101,6 +106,9 @@ func (p *parser) merge(value *yaml.Node, path string, within []*yaml.Node) []ent
 	case target.Kind == yaml.SequenceNode:
 		var all []entry
 		for _, item := range target.Content {
+			if !p.spend(item) {
+				return all
+			}
 			if deref(item).Kind != yaml.MappingNode {
 				p.fault(item, path, "only mappings can be merged, found "+describe(item), "")
 				continue

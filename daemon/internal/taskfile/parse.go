@@ -23,11 +23,11 @@ type Controllers interface {
 // once.
 //
 // In the task that is returned, the settings of each step are whole: its own,
-// laid over those of the task's that its controller has a word for. They are
-// canonical JSON. Defaults of the schema are not filled in and secrets are not
+// laid over those of the task that its controller's schema has as properties, or
+// over all of them when the schema allows others. They are canonical JSON. Defaults of the schema are not filled in and secrets are not
 // resolved: a reference {"secret": "name"} is carried through.
 func Parse(ctx context.Context, src Source, c Controllers) (task.Task, error) {
-	p := &parser{controllers: c, looked: make(map[string]*controller), taken: make(map[string]*schema)}
+	p := &parser{controllers: c, looked: make(map[string]*controller), done: ctx.Done()}
 	t := task.Task{Dir: src.Dir}
 	if root := p.readDocument(src.Data); root != nil {
 		p.task(ctx, root, &t)
@@ -43,7 +43,9 @@ func Parse(ctx context.Context, src Source, c Controllers) (task.Task, error) {
 		p.checkSize(t)
 	}
 	if len(p.problems) > 0 {
-		return task.Task{}, ordered(src.Name, p.shown())
+		e := ordered(src.Name, p.problems)
+		p.excerpts(e.Problems)
+		return task.Task{}, e
 	}
 	return t, nil
 }
@@ -55,17 +57,14 @@ type parser struct {
 	problems    []Problem
 	hidden      []*yaml.Node // plain secrets, to be blotted out of excerpts
 
+	done   <-chan struct{}
 	values int        // read so far, aliases unfolded
 	bomb   *yaml.Node // where there were too many
 	// beforeBomb counts the problems until then; what follows from a value that
 	// was not read is none.
 	beforeBomb int
 
-	looked             map[string]*controller
-	unknownControllers bool
-	taken              map[string]*schema // settings of the task, by the first schema that takes each
-	anyOpen            bool               // some controller takes settings that it has no word for
-	names              []string           // all settings that controllers have words for
+	looked map[string]*controller
 }
 
 // controller is the outcome of one lookup.
@@ -73,64 +72,6 @@ type controller struct {
 	schema  *schema
 	problem string
 	hint    string
-}
-
-// fault reports a problem at a node.
-func (p *parser) fault(n *yaml.Node, path, message, hint string) {
-	line, column := 1, 1
-	if n != nil && n.Line > 0 {
-		line, column = n.Line, n.Column
-	}
-	p.at(line, column, path, message, hint)
-}
-
-func (p *parser) at(line, column int, path, message, hint string) {
-	p.problems = append(p.problems, Problem{Line: line, Column: column, Path: path, Message: message, Hint: hint})
-}
-
-// hide keeps a scalar, or the scalars of a list, out of the excerpts.
-func (p *parser) hide(n *yaml.Node) {
-	if n.Kind == yaml.ScalarNode {
-		p.hidden = append(p.hidden, n)
-	}
-	for _, child := range n.Content {
-		if child.Kind != yaml.AliasNode {
-			p.hide(child)
-		}
-	}
-}
-
-// shown are the problems with positions that exist and their lines.
-func (p *parser) shown() []Problem {
-	lines := make([]string, len(p.lines))
-	copy(lines, p.lines)
-	for _, n := range p.hidden {
-		if n.Line < 1 || n.Line > len(lines) {
-			continue
-		}
-		runes := []rune(lines[n.Line-1])
-		from := min(max(n.Column-1, 0), len(runes))
-		to := len(runes)
-		if plain := []rune(n.Value); strings.HasPrefix(string(runes[from:]), n.Value) && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
-			to = from + len(plain)
-		}
-		for i := from; i < to; i++ {
-			runes[i] = '*'
-		}
-		lines[n.Line-1] = string(runes)
-	}
-	for i := range p.problems {
-		f := &p.problems[i]
-		if len(lines) == 0 {
-			continue
-		}
-		if f.Line > len(lines) {
-			f.Line = len(lines)
-			f.Column = len([]rune(lines[f.Line-1])) + 1
-		}
-		f.Excerpt = strings.ToValidUTF8(lines[f.Line-1], "?")
-	}
-	return p.problems
 }
 
 // checkSize holds the limit of a record of the store.

@@ -110,7 +110,7 @@ func TestSettingsAreReadBySchema(t *testing.T) {
 }
 
 func TestSettingsOfTheTask(t *testing.T) {
-	t.Run("each step takes what its controller has a word for", func(t *testing.T) {
+	t.Run("each step takes what its controller has a word for, or all", func(t *testing.T) {
 		got := mustParse(t, `name: x
 settings: {backup_dir: 0123, keep: 012}
 steps:
@@ -118,7 +118,7 @@ steps:
   - {name: b, controller: script/rotate}
   - {name: c, controller: script}
 `)
-		for i, want := range []string{`{"backup_dir":"0123","source":"s"}`, `{"keep":10}`, `{}`} {
+		for i, want := range []string{`{"backup_dir":"0123","source":"s"}`, `{"backup_dir":"0123","keep":10}`, `{"backup_dir":"0123","keep":10}`} {
 			if string(got.Steps[i].Settings) != want {
 				t.Errorf("step %d: got %s, want %s", i, got.Steps[i].Settings, want)
 			}
@@ -127,8 +127,23 @@ steps:
 			t.Errorf("task: got %s, want %s", got.Settings, want)
 		}
 	})
-	t.Run("an open schema forgives what nobody takes", func(t *testing.T) {
-		mustParse(t, "name: x\nsettings: {anything: 1}\nsteps: [{name: a, controller: script}]\n")
+	t.Run("an open schema takes what nobody has a word for", func(t *testing.T) {
+		got := mustParse(t, "name: x\nsettings: {anything: 2026-01-02}\nsteps: [{name: a, controller: copyfiles, settings: {source: s}}, {name: b, controller: script}]\n")
+		if a, b := string(got.Steps[0].Settings), string(got.Steps[1].Settings); a != `{"source":"s"}` || b != `{"anything":"2026-01-02"}` {
+			t.Errorf("got %s and %s", a, b)
+		}
+	})
+	t.Run("what an open schema says of others holds for them", func(t *testing.T) {
+		_, err := parse(t, "name: x\nsettings: {a: {b: c}, d: {e: 5}}\nsteps: [{name: a, controller: labels}]\n")
+		expect(t, err, "2:26 settings.d must be text, found a mapping | ")
+	})
+	t.Run("a plain secret is one even where each step has its own", func(t *testing.T) {
+		_, err := parse(t, "name: x\nsettings: {password: hunter2}\nsteps: [{name: a, controller: dumptables, settings: {dsn: x, password: {secret: p}}}]\n")
+		expect(t, err, "2:22 settings.password is a secret and must not be written here | "+secret)
+	})
+	t.Run("with an unknown controller nobody can say", func(t *testing.T) {
+		_, err := parse(t, "name: x\nsettings: {a: 1}\nsteps: [{name: a, controller: nosuch}]\n")
+		expect(t, err, "3:31 unknown controller \"nosuch\": no plugin serves it: not found | 'stepd plugins' lists what there is")
 	})
 	t.Run("else it is a fault with a hint", func(t *testing.T) {
 		_, err := parse(t, "name: x\nsettings: {backup_dirr: 1}\nsteps: [{name: a, controller: copyfiles, settings: {source: s}}]\n")

@@ -140,6 +140,7 @@ func printable(s string) string {
 // ordered sorts, drops repetitions (two steps that inherit one bad setting)
 // and caps.
 func ordered(file string, problems []Problem) *Errors {
+	problems = slices.Clone(problems)
 	slices.SortStableFunc(problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})

@@ -19,6 +19,8 @@ import (
 type schema struct {
 	root     any // as decoded, secrets replaced by what a reference looks like
 	compiled *jsonschema.Schema
+	known    []string // the settings that it has a word for, sorted
+	takesAll bool     // and it takes others too
 }
 
 // place is the part of a schema that holds for one value: a JSON Schema put
@@ -28,7 +30,7 @@ type place = any
 // maxSchemaWork bounds one question to a schema, whose references may be
 // circular or branch without end. Beyond it everything is allowed; the
 // compiled schema decides.
-const maxSchemaWork = 2000
+const maxSchemaWork = 500
 
 const secretHint = "name the secret: {secret: NAME}; the value itself is kept out of the task file"
 
@@ -66,6 +68,7 @@ func newSchema(raw json.RawMessage) (s *schema, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.known, s.takesAll = s.names(s.root), s.open(s.root)
 	return s, nil
 }
 
@@ -393,18 +396,18 @@ func (s *schema) secret(at place) bool {
 	return !s.ask().walk(at, func(m map[string]any) bool { return m["secret"] != true })
 }
 
-// names are the properties that the schema has a word for.
+// names are the properties that the schema has a word for, sorted.
 func (s *schema) names(at place) []string {
-	var names []string
+	names := make(map[string]bool)
 	s.ask().walk(at, func(m map[string]any) bool {
 		if of, ok := m["properties"].(map[string]any); ok {
 			for name := range of {
-				names = append(names, name)
+				names[name] = true
 			}
 		}
 		return true
 	})
-	return names
+	return slices.Sorted(maps.Keys(names))
 }
 
 // open reports whether keys without a word are allowed.

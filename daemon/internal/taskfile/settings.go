@@ -3,6 +3,7 @@ package taskfile
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"math/big"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/stepd/stepd/daemon/internal/task"
 )
 
 // spot is where a value of the instance stands in the file.
@@ -75,14 +78,17 @@ func (r *reading) value(n *yaml.Node, at string, s spot, depth int) any {
 		return nil
 	}
 	node := deref(n)
+	isSecret := node.Kind != yaml.MappingNode && r.schema.secret(s.place)
+	if isSecret {
+		r.p.hide(node)
+	}
 	if !knownTag(node) {
 		return r.refuse(at, n, fmt.Sprintf("the tag %s is not supported", quote(node.Tag)), "write the value without a tag")
 	}
-	if node.Kind != yaml.MappingNode && r.schema.secret(s.place) {
+	if isSecret {
 		if blank(node) {
 			return r.refuse(at, s.label(), s.path+" is empty", secretHint)
 		}
-		r.p.hide(node)
 		return r.refuse(at, n, s.path+" is a secret and must not be written here", secretHint)
 	}
 	if node.Kind == yaml.ScalarNode {
@@ -175,71 +181,98 @@ func parseNumber(text string) (n json.Number, whole, ok bool) {
 	return json.Number(encoded), f == math.Trunc(f), true
 }
 
-// stepSettings reads the effective settings of a step, its own laid over those
-// of the task that its controller has a word for, and checks them.
-func (p *parser) stepSettings(s *stepNode, shared []entry) json.RawMessage {
-	r := p.reading(s.schema)
-	path := s.path + ".settings"
-	r.spots[""] = spot{s.settingsKey, s.settings, path, s.schema.root}
-	if s.settingsKey == nil {
-		r.spots[""] = spot{s.controller.key, s.controller.value, path, s.schema.root}
-	}
-	object := make(map[string]any)
-	read := func(e entry, path string) {
-		of := spot{e.key, e.value, join(path, e.name), s.schema.property(s.schema.root, e.name)}
-		object[e.name] = r.value(e.value, pointer([]string{e.name}), of, 1)
-	}
-	if s.settings != nil {
-		r.active[deref(s.settings)] = true
-		for _, e := range p.entries(s.settings, path) {
-			read(e, path)
-		}
-	}
-	known := s.schema.names(s.schema.root)
-	for _, e := range shared {
-		if !slices.Contains(known, e.name) {
+// allSettings reads the settings of the task and of its steps, and returns the
+// task's. They come after all steps, because what a setting of the task is, text
+// or number, the first step whose controller has a word for it says.
+func (p *parser) allSettings(nodes []*stepNode, steps []task.Step, shared []entry) json.RawMessage {
+	taken := make(map[string]*schema)
+	closed, unknown := true, false // no schema is open; some schema is not known
+	for _, n := range nodes {
+		if n.schema == nil {
+			unknown = true
 			continue
 		}
-		if p.taken[e.name] == nil {
-			p.taken[e.name] = s.schema
-		}
-		if _, own := object[e.name]; !own {
-			read(e, "settings")
-		}
-	}
-	if s.schema.open(s.schema.root) {
-		p.anyOpen = true
-	}
-	p.names = append(p.names, known...)
-	r.check(object, s)
-	return encode(object)
-}
-
-// sharedSettings encodes the task's settings, each read as the first step that
-// takes it reads it, and reports those that no step takes.
-func (p *parser) sharedSettings(shared []entry) json.RawMessage {
-	if len(shared) == 0 {
-		return nil
-	}
-	anything := &schema{root: true}
-	object := make(map[string]any)
-	for _, e := range shared {
-		s, ok := p.taken[e.name]
-		if !ok {
-			s = anything
-			if !p.anyOpen && !p.unknownControllers {
-				hint := suggest(e.name, p.names)
-				p.fault(e.key, join("settings", e.name), fmt.Sprintf("no step takes the setting %s", quote(e.name)), hint)
+		for _, name := range n.schema.known {
+			if taken[name] == nil {
+				taken[name] = n.schema
 			}
 		}
-		before := len(p.problems)
-		r := p.reading(s)
-		object[e.name] = r.value(e.value, pointer([]string{e.name}),
-			spot{e.key, e.value, join("settings", e.name), s.property(s.root, e.name)}, 1)
-		if ok { // what a step takes was complained about there
-			p.problems = p.problems[:before]
+		closed = closed && !n.schema.takesAll
+	}
+	known := slices.Collect(maps.Keys(taken))
+	values := make(map[string]any, len(shared))
+	index := make(map[string]entry, len(shared))
+	for _, e := range shared {
+		index[e.name] = e
+		s, ok := taken[e.name]
+		if !ok {
+			s = &schema{root: true}
+			if closed && !unknown {
+				p.fault(e.key, join("settings", e.name), fmt.Sprintf("no step takes the setting %s", quote(e.name)), suggest(e.name, known))
+			}
+		}
+		values[e.name] = p.reading(s).value(e.value, pointer([]string{e.name}), sharedSpot(s, e), 1)
+	}
+	for i, n := range nodes {
+		if n.schema != nil && !n.badSettings && p.bomb == nil {
+			steps[i].Settings = p.stepSettings(n, &sharedValues{shared, index, values})
 		}
 	}
+	if len(values) == 0 {
+		return nil
+	}
+	return encode(values)
+}
+
+// sharedValues are the settings of the task, read by who takes them first.
+type sharedValues struct {
+	list   []entry
+	index  map[string]entry
+	values map[string]any
+}
+
+func sharedSpot(s *schema, e entry) spot {
+	return spot{e.key, e.value, join("settings", e.name), s.property(s.root, e.name)}
+}
+
+// stepSettings reads the effective settings of a step, its own laid over those
+// of the task that its controller takes, and checks them.
+func (p *parser) stepSettings(n *stepNode, shared *sharedValues) json.RawMessage {
+	s, path := n.schema, n.path+".settings"
+	r := p.reading(s)
+	r.spots[""] = spot{n.settingsKey, n.settings, path, s.root}
+	if n.settingsKey == nil {
+		r.spots[""] = spot{n.controller.key, n.controller.value, path, s.root}
+	}
+	object := make(map[string]any)
+	if n.settings != nil {
+		r.active[deref(n.settings)] = true
+		for _, e := range p.entries(n.settings, path) {
+			object[e.name] = r.value(e.value, pointer([]string{e.name}),
+				spot{e.key, e.value, join(path, e.name), s.property(s.root, e.name)}, 1)
+		}
+	}
+	for _, name := range s.known {
+		e, inherited := shared.index[name]
+		if _, own := object[name]; inherited && !own {
+			object[name] = r.value(e.value, pointer([]string{name}), sharedSpot(s, e), 1)
+		}
+	}
+	if s.takesAll {
+		for _, e := range shared.list {
+			if !p.spend(e.key) {
+				break
+			}
+			if _, own := object[e.name]; !own {
+				r.spots[pointer([]string{e.name})] = sharedSpot(s, e)
+				object[e.name] = shared.values[e.name]
+			}
+		}
+	}
+	if p.bomb != nil {
+		return nil // what was not read is no fault
+	}
+	r.check(object, n)
 	return encode(object)
 }
 

@@ -14,50 +14,49 @@ type stepNode struct {
 	path           string // steps[0]
 	controller     entry
 	controllerName string
-	schema         *schema
+	schema         *schema // nil: not known
 	settingsKey    *yaml.Node
 	settings       *yaml.Node // nil: none
+	badSettings    bool       // they are no mapping
 }
 
-// steps reads the list of steps.
-func (p *parser) steps(ctx context.Context, e entry, shared []entry) []task.Step {
+// steps reads the list of steps, and what their settings say.
+func (p *parser) steps(ctx context.Context, e entry) ([]task.Step, []*stepNode) {
 	list := deref(e.value)
 	switch {
 	case blank(e.value), list.Kind == yaml.SequenceNode && len(list.Content) == 0:
 		p.fault(e.key, "steps", "the task has no steps", "a task needs at least one step: steps: [{name: one, controller: script}]")
-		p.unknownControllers = true
-		return nil
+		return nil, nil
 	case list.Kind != yaml.SequenceNode:
 		p.wrong(e, "steps", "a list", "start each step with '- name: ...'")
-		p.unknownControllers = true
-		return nil
+		return nil, nil
 	}
 	steps := make([]task.Step, 0, len(list.Content))
-	r := &stepsReader{parser: p, shared: shared, names: make(map[string]*yaml.Node)}
+	nodes := make([]*stepNode, 0, len(list.Content))
+	r := &stepsReader{parser: p, names: make(map[string]*yaml.Node)}
 	for i, n := range list.Content {
 		if !p.spend(n) {
 			break
 		}
-		steps = append(steps, r.step(ctx, n, item("steps", i)))
+		step, node := r.step(ctx, n, item("steps", i))
+		steps, nodes = append(steps, step), append(nodes, node)
 	}
-	return steps
+	return steps, nodes
 }
 
 // stepsReader carries from step to step what the later ones are held to.
 type stepsReader struct {
 	*parser
-	shared    []entry // the settings of the task
 	names     map[string]*yaml.Node
 	order     int // of the step before
 	orderLine int // where that says so
 }
 
 // step reads one step.
-func (p *stepsReader) step(ctx context.Context, n *yaml.Node, path string) task.Step {
+func (p *stepsReader) step(ctx context.Context, n *yaml.Node, path string) (task.Step, *stepNode) {
 	var s task.Step
 	node := &stepNode{path: path}
 	var given entry
-	badSettings := false
 	seen := p.mapping(n, path, path, fields{
 		"name": func(e entry, path string) {
 			s.Name = p.name(e, path)
@@ -83,7 +82,7 @@ func (p *stepsReader) step(ctx context.Context, n *yaml.Node, path string) task.
 			case blank(e.value):
 			case deref(e.value).Kind != yaml.MappingNode:
 				p.wrong(e, path, "a mapping", "")
-				badSettings = true
+				node.badSettings = true
 			default:
 				node.settings = e.value
 			}
@@ -101,8 +100,8 @@ func (p *stepsReader) step(ctx context.Context, n *yaml.Node, path string) task.
 	if p.orderLine = n.Line; given.value != nil {
 		p.orderLine = given.value.Line
 	}
-	s.Settings = p.checkedSettings(ctx, node, p.shared, badSettings)
-	return s
+	p.findController(ctx, node)
+	return s, node
 }
 
 // nextOrder says which order a step has: its own, after all before it, unless it
@@ -137,30 +136,18 @@ func (p *parser) retry(e entry, path string, r *task.Retry) {
 	}
 }
 
-// checkedSettings finds the step's controller and reads the settings by its
-// schema.
-func (p *parser) checkedSettings(ctx context.Context, node *stepNode, shared []entry, bad bool) []byte {
-	var found *controller
+// findController gets the schema of the step's settings. Without one their YAML
+// can still be faulty.
+func (p *parser) findController(ctx context.Context, node *stepNode) {
 	if node.controllerName != "" && ctx.Err() == nil {
-		found = p.lookup(ctx, node.controllerName)
+		found := p.lookup(ctx, node.controllerName)
 		if found.problem != "" {
 			p.fault(node.controller.value, node.path+".controller", found.problem, found.hint)
 		}
+		node.schema = found.schema
 	}
-	if found == nil || found.schema == nil {
-		p.unknownControllers = true
-		if node.settings != nil {
-			// Without a schema the YAML can still be faulty.
-			path := node.path + ".settings"
-			p.reading(&schema{root: true}).value(node.settings, "", spot{node.settingsKey, node.settings, path, true}, 1)
-		}
-		return nil
+	if node.schema == nil && node.settings != nil {
+		at := spot{node.settingsKey, node.settings, node.path + ".settings", true}
+		p.reading(&schema{root: true}).value(node.settings, "", at, 1)
 	}
-	node.schema = found.schema
-	if bad {
-		p.names = append(p.names, found.schema.names(found.schema.root)...)
-		p.unknownControllers = true
-		return nil
-	}
-	return p.stepSettings(node, shared)
 }
