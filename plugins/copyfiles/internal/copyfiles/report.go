@@ -1,0 +1,109 @@
+package copyfiles
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// Limits of a list of paths: it goes into checkpoints and outputs, which are
+// limited themselves. The counts beside it are exact, and the log has all.
+const (
+	maxListed      = 100
+	maxListedBytes = 14 << 10 // as JSON
+)
+
+// Report says what was copied and what was not. It is the output "report".
+type Report struct {
+	Files     int64 `json:"files"`
+	Bytes     int64 `json:"bytes"`     // of those files
+	Unchanged int64 `json:"unchanged"` // of those files: were there already
+	Dirs      int64 `json:"dirs"`
+	Links     int64 `json:"links"`
+	Skipped   int64 `json:"skipped"` // devices, sockets, named pipes
+
+	VanishedCount   int64 `json:"vanished_count"`
+	UnreadableCount int64 `json:"unreadable_count"`
+	ChangedCount    int64 `json:"changed_count"`
+	// The first ones of each.
+	Vanished   []string `json:"vanished"`
+	Unreadable []string `json:"unreadable"`
+	Changed    []string `json:"changed"`
+}
+
+// state is the checkpoint: all that is known about the entries up to and
+// including Position.
+type state struct {
+	// Position is the path of the last entry that is done, in the order of the
+	// walk. Bytes, as names need not be UTF-8.
+	Position   []byte `json:"position,omitempty"`
+	MadeTarget bool   `json:"made_target,omitempty"` // the target's own mode is ours to set
+	// Retryable: at least one unreadable file may be readable next time.
+	Retryable bool   `json:"retryable,omitempty"`
+	Report    Report `json:"report"`
+}
+
+func newState() state {
+	return state{Report: Report{Vanished: []string{}, Unreadable: []string{}, Changed: []string{}}}
+}
+
+// listed appends text while the list is within its limits.
+func listed(list []string, text string) []string {
+	if len(list) >= maxListed {
+		return list
+	}
+	size := encodedSize(text)
+	for _, other := range list {
+		size += encodedSize(other)
+	}
+	if size > maxListedBytes {
+		return list
+	}
+	return append(list, text)
+}
+
+func encodedSize(text string) int {
+	raw, err := json.Marshal(text)
+	if err != nil {
+		return maxListedBytes // strings always encode
+	}
+	return len(raw) + 1
+}
+
+func (r Report) message() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "copied %s, %s", plural(r.Files, "file"), sizeText(r.Bytes))
+	if r.Unchanged > 0 {
+		fmt.Fprintf(&b, " (%d were there already)", r.Unchanged)
+	}
+	for _, part := range []struct {
+		count int64
+		word  string
+	}{{r.VanishedCount, "vanished"}, {r.ChangedCount, "changed while they were copied"}, {r.Skipped, "skipped, as they are no files"}} {
+		if part.count > 0 {
+			fmt.Fprintf(&b, "; %d %s", part.count, part.word)
+		}
+	}
+	return b.String()
+}
+
+func plural(n int64, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+func sizeText(bytes int64) string {
+	if bytes < 1000 {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	value := float64(bytes)
+	for _, unit := range []string{"kB", "MB", "GB", "TB"} {
+		value /= 1000
+		if value < 999.95 || unit == "TB" {
+			return strings.Replace(fmt.Sprintf("%.1f %s", value, unit), ".0 ", " ", 1)
+		}
+	}
+	return ""
+}
