@@ -290,12 +290,12 @@ func (p *process) bringDown(how manner) {
 		// answer travels on.
 		_ = shutdown(ctx, p.conn)
 		done()
-		_ = p.child.lifeline.Close()
 		if p.awaitDeath(p.cfg.TermGrace) {
 			return
 		}
 	}
 	if how != atOnce {
+		_ = p.child.lifeline.Close()
 		p.child.terminate()
 		if p.awaitDeath(p.cfg.TermGrace) {
 			return
