@@ -21,6 +21,6 @@ func main() {
 		Serve: func(ctx context.Context, o cli.ServeOptions) error {
 			return app.Serve(ctx, version, app.Flags(o))
 		},
-		Hidden: []cli.Hidden{{Name: app.PreflightName, Run: app.RunPreflight}},
+		Hidden: []cli.Hidden{{Name: app.PreflightName, Run: app.Preflight}},
 	}).Run(ctx, os.Args[1:]))
 }

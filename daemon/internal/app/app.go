@@ -1,0 +1,257 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/stepd/stepd/daemon/internal/api/server"
+	"github.com/stepd/stepd/daemon/internal/config"
+	"github.com/stepd/stepd/daemon/internal/engine"
+	"github.com/stepd/stepd/daemon/internal/pluginhost"
+	"github.com/stepd/stepd/daemon/internal/runlog"
+	"github.com/stepd/stepd/daemon/internal/store"
+)
+
+const (
+	roomInterval = 2 * time.Second  // between looks for room on a full disk
+	queryGrace   = 5 * time.Second  // for requests under way when the daemon stops
+	pluginGrace  = 10 * time.Second // for plugins to end
+	maxRunDir    = 80               // bytes; sockets in it have to fit into an address
+)
+
+// Options of the daemon.
+type Options struct {
+	Config  config.Config
+	Version string
+	Stderr  io.Writer // of the daemon's own log
+	// PreflightCommand is the child process that checks a database which was not
+	// closed cleanly (store.Options).
+	PreflightCommand func(path string) *exec.Cmd
+	// Ready is called when the socket answers. May be nil.
+	Ready func()
+}
+
+// App is the daemon. Make it with New, which opens everything, and carry it
+// out with Run, which closes it again.
+type App struct {
+	options  Options
+	log      hclog.Logger
+	store    *store.Store
+	host     *pluginhost.Host
+	runlog   *runlog.Log
+	engine   *engine.Engine
+	server   *server.Server
+	listener net.Listener
+	started  time.Time
+}
+
+// New opens the state directory and the socket. When it fails, nothing stays
+// open.
+func New(o Options) (_ *App, err error) {
+	a := &App{options: o, started: time.Now()}
+	c := o.Config
+	a.log = hclog.New(&hclog.LoggerOptions{
+		Name: "stepd", Output: o.Stderr, JSONFormat: c.LogFormat == config.FormatJSON,
+		Level: hclog.LevelFromString(c.LogLevel.String()),
+	})
+	var undo stack
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, undo.run())
+		}
+	}()
+
+	ballast := c.BallastSize
+	if ballast == 0 {
+		ballast = -1 // the store takes 0 for its default
+	}
+	a.store, err = store.Open(store.Options{
+		Dir: c.DataDir, Logger: a.log.Named("store"), PreflightCommand: o.PreflightCommand,
+		BallastSize: ballast, OnRoom: a.roomChanged,
+	})
+	if err != nil {
+		return nil, err
+	}
+	undo.push(a.store.Close)
+
+	// The store's lock makes sure that what carries this marker is nobody's.
+	marker := markerOf(c.DataDir)
+	if killed, err := pluginhost.Sweep(marker); err != nil {
+		a.log.Warn("what the last daemon left could not be ended", "error", err)
+	} else if killed > 0 {
+		a.log.Info("ended what the last daemon left", "processes", killed)
+	}
+	a.host, err = pluginhost.New(pluginhost.Config{
+		Dirs: c.PluginDirs, RunDir: runDir(c.DataDir), Marker: marker, Checksums: c.PluginChecksums,
+		ExtraEnv: c.PluginEnv, Grace: c.Grace, Logger: a.log.Named("plugins"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	undo.push(func() error { return a.host.Close(context.Background()) })
+
+	a.runlog, err = runlog.New(runlog.Options{Dir: filepath.Join(c.DataDir, "logs"), Logger: a.log.Named("runlog")})
+	if err != nil {
+		return nil, err
+	}
+	undo.push(func() error { a.runlog.Stop(); return nil })
+
+	a.engine, err = engine.New(engine.Config{
+		Store: engineStore{a.store}, Controllers: a.host, Clock: engine.SystemClock{}, RunLog: a.runlog,
+		Workspaces: workspaces{filepath.Join(c.DataDir, "work")}, Logger: a.log.Named("engine"),
+		MaxRuns: c.MaxRuns, KeepRuns: c.KeepRuns, KeepDays: c.KeepDays,
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	a.server = server.New(server.Options{Backend: &backend{a}, Logger: a.log.Named("api")})
+	a.listener, err = server.Listen(c.Socket, c.SocketGroup)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Run carries the daemon out until ctx ends or the store has failed, and then
+// stops it in order: steps, requests, plugins, logs, store.
+func (a *App) Run(ctx context.Context) (err error) {
+	served := make(chan error, 1)
+	go func() { served <- a.server.Serve(a.listener) }()
+	a.greet()
+	failure := a.engine.Start()
+	if failure == nil && a.options.Ready != nil {
+		a.options.Ready()
+	}
+	room := time.NewTicker(roomInterval)
+	defer room.Stop()
+	for failure == nil && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-a.store.Failed():
+			failure = a.store.Err()
+		case failure = <-served:
+			served <- nil
+		case <-room.C:
+			if a.store.Room() != nil {
+				_ = a.store.Reclaim() // Room says how it went
+			}
+		}
+	}
+	a.log.Info("stopping")
+	return errors.Join(failure, a.stop(served))
+}
+
+func (a *App) stop(served <-chan error) error {
+	// The host ends a step that ignores its cancel; the engine waits for that.
+	errs := []error{a.engine.Stop(context.Background())}
+	ctx, cancel := context.WithTimeout(context.Background(), queryGrace)
+	if err := a.server.Shutdown(ctx); err != nil {
+		a.log.Warn("requests were cut off", "error", err)
+	}
+	cancel()
+	errs = append(errs, <-served)
+	ctx, cancel = context.WithTimeout(context.Background(), pluginGrace)
+	if err := a.host.Close(ctx); err != nil {
+		a.log.Warn("plugins did not end by themselves", "error", err)
+	}
+	cancel()
+	a.runlog.Stop()
+	errs = append(errs, a.store.Close())
+	return errors.Join(errs...)
+}
+
+// greet says where the daemon is and what is odd.
+func (a *App) greet() {
+	c := a.options.Config
+	a.log.Info("ready", "version", a.options.Version, "socket", c.Socket, "data", c.DataDir,
+		"plugins", len(a.host.Plugins()), "max_runs", c.MaxRuns)
+	for _, problem := range a.problems() {
+		a.log.Warn(problem)
+	}
+}
+
+// problems is what an administrator should know of.
+func (a *App) problems() []string {
+	var list []string
+	if err := a.store.Room(); err != nil {
+		list = append(list, err.Error())
+	}
+	for _, err := range a.host.Scan() {
+		list = append(list, err.Error())
+	}
+	if len(a.host.Plugins()) == 0 {
+		list = append(list, "there are no plugins, so no step can run: put some into one of the plugin directories")
+	}
+	return list
+}
+
+func (a *App) roomChanged(err error) {
+	if err != nil {
+		a.log.Error("new runs are refused until there is room", "error", err)
+	} else {
+		a.log.Info("there is room again")
+	}
+}
+
+// markerOf tells daemons on different state directories apart.
+func markerOf(dataDir string) string {
+	if real, err := filepath.EvalSymlinks(dataDir); err == nil {
+		dataDir = real
+	}
+	sum := sha256.Sum256([]byte(dataDir))
+	return "stepd-" + hex.EncodeToString(sum[:8])
+}
+
+// runDir is where plugins' sockets live: in the state directory, unless its
+// path is too long for a socket's address.
+func runDir(dataDir string) string {
+	dir := filepath.Join(dataDir, "run")
+	if len(dir) <= maxRunDir {
+		return dir
+	}
+	return filepath.Join(os.TempDir(), "stepd-"+strconv.Itoa(os.Geteuid())+"-"+markerOf(dataDir)[6:])
+}
+
+// stack is what has to be undone, last in first out.
+type stack []func() error
+
+func (s *stack) push(f func() error) { *s = append(*s, f) }
+
+func (s *stack) run() error {
+	var errs []error
+	for i := len(*s) - 1; i >= 0; i-- {
+		errs = append(errs, (*s)[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// Preflight is the hidden command that PreflightCommand starts: it checks the
+// database at args[0] and returns the exit code.
+func Preflight(args []string) int {
+	if len(args) != 1 {
+		fmt.Fprintln(os.Stderr, "usage: stepd", PreflightName, "DATABASE")
+		return 2
+	}
+	return store.RunPreflight(args[0], os.Stdout)
+}
+
+// PreflightName is the hidden command's name.
+const PreflightName = "preflight-database"
+
+// SelfPreflight starts this very program with PreflightName.
+func SelfPreflight(path string) *exec.Cmd {
+	return exec.Command("/proc/self/exe", PreflightName, path)
+}

@@ -1,0 +1,319 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/stepd/stepd/daemon/internal/api"
+	"github.com/stepd/stepd/daemon/internal/engine"
+	"github.com/stepd/stepd/daemon/internal/task"
+	"github.com/stepd/stepd/daemon/internal/taskfile"
+)
+
+// backend answers the socket's server from the rooms behind it.
+type backend struct{ *App }
+
+func (b *backend) Status(context.Context) (api.Status, error) {
+	running, queued := b.engine.Load()
+	c := b.options.Config
+	return api.Status{
+		Version: b.options.Version, PID: os.Getpid(), StartedAt: b.started, DataDir: c.DataDir,
+		Running: running, Queued: queued, MaxRuns: c.MaxRuns, Problems: b.problems(),
+	}, nil
+}
+
+func (b *backend) Plugins(context.Context) (api.PluginList, error) {
+	list := api.PluginList{Dirs: b.options.Config.PluginDirs, Plugins: []api.Plugin{}}
+	for _, err := range b.host.Scan() {
+		list.Warnings = append(list.Warnings, err.Error())
+	}
+	for _, p := range b.host.Plugins() {
+		list.Plugins = append(list.Plugins, pluginJSON(p))
+	}
+	return list, nil
+}
+
+func (b *backend) Validate(ctx context.Context, files []api.TaskFile) error {
+	_, err := b.parse(ctx, files)
+	return err
+}
+
+// parse reads all files and collects the problems of all.
+func (b *backend) parse(ctx context.Context, files []api.TaskFile) ([]task.Task, error) {
+	var tasks []task.Task
+	var problems []api.Problem
+	from := map[string]string{}
+	for _, f := range files {
+		t, err := taskfile.Parse(ctx, taskfile.Source{Name: f.Name, Dir: f.Dir, Data: []byte(f.Data)}, b.host)
+		if faults, ok := errors.AsType[*taskfile.Errors](err); ok {
+			problems = append(problems, problemsJSON(faults)...)
+			continue
+		}
+		if err != nil {
+			return nil, apiError(err)
+		}
+		if first, twice := from[t.Name]; twice {
+			problems = append(problems, api.Problem{File: f.Name, Path: "name",
+				Message: fmt.Sprintf("task %s is in %s already", t.Name, first)})
+			continue
+		}
+		from[t.Name] = f.Name
+		tasks = append(tasks, t)
+	}
+	if len(problems) > 0 {
+		return nil, &api.Error{Code: api.CodeInvalid, Message: "the task files have faults; nothing was saved", Problems: problems}
+	}
+	return tasks, nil
+}
+
+func (b *backend) Apply(ctx context.Context, who api.Caller, request api.ApplyRequest) (api.ApplyResult, error) {
+	tasks, err := b.parse(ctx, request.Files)
+	if err != nil {
+		return api.ApplyResult{}, err
+	}
+	applied, err := b.engine.Apply(ctx, tasks, who.Name, request.DryRun)
+	if err != nil {
+		return api.ApplyResult{}, apiError(err)
+	}
+	result := api.ApplyResult{Tasks: []api.Applied{}}
+	for i, one := range applied {
+		result.Tasks = append(result.Tasks, api.Applied{Task: one.Task.Name, File: request.Files[i].Name,
+			Action: one.Action, Version: one.Task.Version, Steps: len(one.Task.Steps)})
+	}
+	return result, nil
+}
+
+func (b *backend) Tasks(_ context.Context, after string, limit int) (api.Page[api.Task], error) {
+	page := api.Page[api.Task]{Items: []api.Task{}}
+	tasks, last, more, err := b.engine.Tasks(after, pageSize(limit))
+	if err != nil {
+		return page, apiError(err)
+	}
+	for i, t := range tasks {
+		item := taskJSON(t, last[i])
+		item.Steps, item.Settings = nil, nil
+		page.Items = append(page.Items, item)
+		if more {
+			page.Next = t.Name
+		}
+	}
+	return page, nil
+}
+
+func (b *backend) Task(_ context.Context, name string) (api.Task, error) {
+	t, err := b.engine.Task(name)
+	if err != nil {
+		return api.Task{}, apiError(err)
+	}
+	var last *engine.RunView
+	if run, err := b.engine.Find(name); err == nil {
+		last = &run
+	}
+	return taskJSON(t, last), nil
+}
+
+func (b *backend) DeleteTask(ctx context.Context, _ api.Caller, name string) error {
+	return apiError(b.engine.DeleteTask(ctx, name))
+}
+
+func (b *backend) SetDisabled(ctx context.Context, _ api.Caller, name string, disabled bool) (api.Task, error) {
+	t, err := b.engine.SetDisabled(ctx, name, disabled)
+	if err != nil {
+		return api.Task{}, apiError(err)
+	}
+	return taskJSON(t, nil), nil
+}
+
+func (b *backend) Start(ctx context.Context, who api.Caller, request api.RunRequest) (api.Run, error) {
+	run, err := b.engine.Submit(ctx, request.Task, who.Name)
+	return b.answer(run, err)
+}
+
+func (b *backend) Cancel(ctx context.Context, who api.Caller, ref string) (api.Run, error) {
+	return b.control(ref, func(id task.RunID) (task.Run, error) { return b.engine.Cancel(ctx, id, who.Name) })
+}
+
+func (b *backend) Continue(ctx context.Context, who api.Caller, ref string) (api.Run, error) {
+	return b.control(ref, func(id task.RunID) (task.Run, error) { return b.engine.Continue(ctx, id, who.Name) })
+}
+
+func (b *backend) Restart(ctx context.Context, who api.Caller, ref string) (api.Run, error) {
+	return b.control(ref, func(id task.RunID) (task.Run, error) { return b.engine.Restart(ctx, id, who.Name) })
+}
+
+func (b *backend) control(ref string, act func(task.RunID) (task.Run, error)) (api.Run, error) {
+	found, err := b.engine.Find(ref)
+	if err != nil {
+		return api.Run{}, apiError(err)
+	}
+	run, err := act(found.ID)
+	return b.answer(run, err)
+}
+
+// answer is the run as it stands, now that the act is committed.
+func (b *backend) answer(run task.Run, err error) (api.Run, error) {
+	if err != nil {
+		return api.Run{}, apiError(err)
+	}
+	if now, err := b.engine.Run(run.ID); err == nil {
+		return runJSON(now), nil
+	}
+	return runJSON(engine.RunView{Run: run}), nil
+}
+
+func (b *backend) Runs(_ context.Context, query api.RunQuery) (api.Page[api.Run], error) {
+	page := api.Page[api.Run]{Items: []api.Run{}}
+	var before uint64
+	if query.After != "" {
+		var err error
+		if before, err = strconv.ParseUint(query.After, 10, 64); err != nil {
+			return page, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%q is no place to go on from", query.After)}
+		}
+	}
+	runs, next, err := b.engine.Runs(query.Task, task.RunStatus(query.Status), task.RunID(before), pageSize(query.Limit))
+	if err != nil {
+		return page, apiError(err)
+	}
+	for _, run := range runs {
+		page.Items = append(page.Items, runJSON(run))
+	}
+	if next > 0 {
+		page.Next = strconv.FormatUint(uint64(next), 10)
+	}
+	return page, nil
+}
+
+const maxFaults = 20
+
+func (b *backend) Run(_ context.Context, ref string) (api.RunDetail, error) {
+	run, err := b.engine.Find(ref)
+	if err != nil {
+		return api.RunDetail{}, apiError(err)
+	}
+	detail := api.RunDetail{Run: runJSON(run), Steps: []api.Step{}}
+	tops, faults, err := b.engine.TopSteps(run, maxFaults)
+	if err != nil {
+		return detail, apiError(err)
+	}
+	for _, s := range tops {
+		detail.Steps = append(detail.Steps, stepJSON(s))
+	}
+	for _, s := range faults {
+		detail.Faults = append(detail.Faults, stepJSON(s))
+	}
+	for _, s := range run.Active {
+		if s.Position.Sub > 0 {
+			detail.Active = append(detail.Active, stepJSON(s))
+		}
+	}
+	err = b.engine.Outputs(run.Run, func(step, name string, value json.RawMessage) {
+		detail.Outputs = append(detail.Outputs, api.Output{Step: step, Name: name, Value: append(json.RawMessage(nil), value...)})
+	})
+	if err != nil {
+		return detail, apiError(err)
+	}
+	work := workspaces{b.options.Config.DataDir + "/work"}.path(run.Run)
+	if _, err := os.Stat(work); err == nil {
+		detail.WorkDir = work
+	}
+	return detail, nil
+}
+
+func (b *backend) Steps(_ context.Context, ref, after string, limit int) (api.Page[api.Step], error) {
+	page := api.Page[api.Step]{Items: []api.Step{}}
+	run, err := b.engine.Find(ref)
+	if err != nil {
+		return page, apiError(err)
+	}
+	pos, err := parsePosition(after)
+	if err != nil {
+		return page, err
+	}
+	steps, more, err := b.engine.Steps(run, pos, pageSize(limit))
+	if err != nil {
+		return page, apiError(err)
+	}
+	for _, s := range steps {
+		page.Items = append(page.Items, stepJSON(s))
+		if more {
+			page.Next = s.Position.String()
+		}
+	}
+	return page, nil
+}
+
+// parsePosition reads what task.Position.String writes; nil for "".
+func parsePosition(text string) (*task.Position, error) {
+	if text == "" {
+		return nil, nil
+	}
+	top, sub, _ := strings.Cut(text, ".")
+	t, err := strconv.ParseUint(top, 10, 32)
+	s := uint64(0)
+	if err == nil && sub != "" {
+		s, err = strconv.ParseUint(sub, 10, 32)
+	}
+	if err != nil {
+		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%q is no position of a step", text)}
+	}
+	return &task.Position{Top: uint32(t), Sub: uint32(s)}, nil
+}
+
+func (b *backend) Watch(ctx context.Context, ref string, send func(api.Event) error) error {
+	var id task.RunID
+	if ref != "" {
+		run, err := b.engine.Find(ref)
+		if err != nil {
+			return apiError(err)
+		}
+		id = run.ID
+	}
+	return apiError(b.engine.Watch(ctx, id, func(e engine.Event) error { return send(eventJSON(e)) }))
+}
+
+func (b *backend) Logs(ctx context.Context, ref string, follow bool, send func(api.LogLine) error) error {
+	run, err := b.engine.Find(ref)
+	if err != nil {
+		return apiError(err)
+	}
+	follow = follow && run.Status.Alive()
+	return apiError(b.runlog.Read(ctx, run.Run, follow, func(e task.LogEntry) error {
+		return send(api.LogLine{Time: e.Time, Level: string(e.Level), Step: e.Step, Attempt: e.Attempt, Message: e.Message, Fields: e.Fields})
+	}))
+}
+
+func pageSize(limit int) int {
+	if limit <= 0 {
+		return api.PageSize
+	}
+	return min(limit, api.MaxPage)
+}
+
+// apiError gives an error its code. Errors of the context and of the client's
+// own stream stay what they are.
+func apiError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if known, ok := errors.AsType[*api.Error](err); ok {
+		return known
+	}
+	for _, m := range []struct {
+		is   error
+		code api.Code
+	}{
+		{task.ErrNotFound, api.CodeNotFound}, {task.ErrExists, api.CodeExists}, {task.ErrConflict, api.CodeConflict},
+		{task.ErrInvalid, api.CodeInvalid}, {task.ErrDenied, api.CodeDenied}, {task.ErrState, api.CodeState},
+		{task.ErrDiskFull, api.CodeDiskFull}, {task.ErrStopping, api.CodeStopping}, {task.ErrStoreFailed, api.CodeInternal},
+	} {
+		if errors.Is(err, m.is) {
+			return &api.Error{Code: m.code, Message: strings.TrimSuffix(err.Error(), ": "+m.is.Error())}
+		}
+	}
+	return err
+}
