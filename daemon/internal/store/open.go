@@ -45,6 +45,10 @@ type Options struct {
 	// runs in this process, which a damaged file may then take down.
 	PreflightCommand func(path string) *exec.Cmd
 
+	// PreflightTimeout ends the child, which is a refusal; 0: a minute, and a
+	// second for each 10 MiB.
+	PreflightTimeout time.Duration
+
 	BallastSize int64         // bytes; 0: DefaultBallast, less than 0: none
 	LockTimeout time.Duration // 0: 2 s
 

@@ -13,14 +13,19 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 )
 
 const (
 	// A check reads the structure to its end and records for this long, so
 	// that a large database does not keep the daemon from starting.
 	preflightRecords = 10 * time.Second
-	preflightTimeout = 10 * time.Minute
-	maxFaults        = 20 // named; the others are counted
+	// A damaged page can send a check round in circles. An intact database is
+	// read at many times this rate.
+	preflightTimeout = time.Minute
+	preflightRate    = 10 << 20 // bytes a second
+	preflightMemory  = 1 << 30  // bytes, and a quarter of the file
+	maxFaults        = 20       // named; the others are counted
 )
 
 // PreflightReport says what a check has looked at.
@@ -143,10 +148,14 @@ const (
 
 // RunPreflight is what the process that Options.PreflightCommand starts has to
 // call with the path: it checks, writes one line of result and returns the
-// exit code. It bounds the stack of the whole process, which a page that
-// refers to itself would fill otherwise.
+// exit code. It bounds the stack and the memory of the whole process, which
+// pages that refer to themselves or claim to be huge would fill otherwise.
 func RunPreflight(path string, out io.Writer) int {
 	debug.SetMaxStack(64 << 20)
+	if info, err := os.Stat(path); err == nil {
+		limit := uint64(preflightMemory + info.Size()/4)
+		_ = unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: limit, Max: limit})
+	}
 	report, err := Preflight(path, preflightRecords)
 	if _, locked := errors.AsType[*LockedError](err); locked {
 		fmt.Fprintln(out, err)
@@ -179,7 +188,11 @@ func (o *Options) preflight(path string) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("check %s in a process of its own: %w", path, err)
 	}
-	timer := time.AfterFunc(preflightTimeout, func() { _ = cmd.Process.Kill() })
+	timeout := o.PreflightTimeout
+	if info, err := os.Stat(path); timeout == 0 && err == nil {
+		timeout = preflightTimeout + time.Duration(info.Size()/preflightRate)*time.Second
+	}
+	timer := time.AfterFunc(timeout, func() { _ = cmd.Process.Kill() })
 	err := cmd.Wait()
 	inTime := timer.Stop()
 	exit, exited := errors.AsType[*exec.ExitError](err)
@@ -188,7 +201,7 @@ func (o *Options) preflight(path string) error {
 		o.Logger.Debug("checked the database", "path", path, "result", out.String())
 		return nil
 	case !inTime:
-		return &RefusedError{Path: path, Check: check, Found: fmt.Sprintf("the check did not end within %s", preflightTimeout)}
+		return &RefusedError{Path: path, Check: check, Found: fmt.Sprintf("its check did not end within %s, so it is damaged, or the disk is very slow", timeout)}
 	case !exited:
 		return fmt.Errorf("check %s in a process of its own: %w", path, err)
 	case exit.ExitCode() == exitLocked:

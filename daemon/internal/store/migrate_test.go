@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// checkFixtures opens a copy of each migration's fixture: a database of the
+// schema that it starts from. A migration without one fails.
+func checkFixtures(dir string, list []migration, temp func() string) error {
+	var errs []error
+	for _, m := range list {
+		name := fmt.Sprintf("migration-%d-%s.db", m.from, m.name)
+		content, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("migration %q has no fixture: %w", m.name, err))
+			continue
+		}
+		o := Options{Dir: temp(), BallastSize: -1, migrations: list}
+		if err := os.WriteFile(filepath.Join(o.Dir, fileDatabase), content, 0o600); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		s, err := Open(o)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("migration %q: %w", m.name, err))
+			continue
+		}
+		_, err = s.Scrub(context.Background(), func(err error) bool { errs = append(errs, err); return true })
+		errs = append(errs, err, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func TestEachMigrationHasAFixture(t *testing.T) {
+	if err := checkOrder(migrations()); err != nil {
+		t.Error(err)
+	}
+	if err := checkFixtures("testdata", migrations(), t.TempDir); err != nil {
+		t.Error(err)
+	}
+}
+
+// note leaves a mark that its migration ran, and in which order.
+func note(name string) func(*bolt.Tx) error {
+	return func(btx *bolt.Tx) error {
+		b := btx.Bucket([]byte("tasks"))
+		k := key(fmt.Sprintf("%d-%s", b.Stats().KeyN, name))
+		value, err := newEncoder().marshal(bucketTasks, k, map[string]any{"name": string(k)})
+		if err != nil {
+			return err
+		}
+		return b.Put(k, value)
+	}
+}
+
+func at(dir string, list ...migration) (*Store, error) {
+	if list == nil {
+		list = []migration{}
+	}
+	return Open(Options{Dir: dir, BallastSize: -1, migrations: list})
+}
+
+func TestMigrations(t *testing.T) {
+	dir := t.TempDir()
+	s, err := at(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	one, two := migration{1, "one", note("one")}, migration{2, "two", note("two")}
+	broken := migration{2, "two", func(btx *bolt.Tx) error {
+		return errors.Join(note("half")(btx), errors.New("no"))
+	}}
+	if _, err := at(dir, one, broken); err == nil || !strings.Contains(err.Error(), `"two" from schema 2`) {
+		t.Errorf("a broken migration: %v", err)
+	}
+	names := func(s *Store) string {
+		var got []string
+		err := s.db.View(func(btx *bolt.Tx) error {
+			return btx.Bucket([]byte("tasks")).ForEach(func(k, _ []byte) error { got = append(got, string(k)); return nil })
+		})
+		return fmt.Sprint(got, err)
+	}
+	s, err = at(dir, one)
+	if err != nil || names(s) != "[0-one] <nil>" {
+		t.Fatal(err, names(s))
+	}
+	s.Close()
+	for range 2 { // the second time there is nothing to do
+		s, err = at(dir, one, two)
+		if err != nil || names(s) != "[0-one 1-two] <nil>" {
+			t.Fatal(err, names(s))
+		}
+		s.Close()
+	}
+	_, err = at(dir, one)
+	if refused, ok := errors.AsType[*RefusedError](err); !ok || !strings.Contains(refused.Found, "schema 3") || !strings.Contains(refused.Found, "newer") {
+		t.Errorf("a newer schema: %v", err)
+	}
+	if _, err := at(t.TempDir(), two); err == nil {
+		t.Error("a list with a gap was taken")
+	}
+	// A new database starts at the newest schema.
+	s, err = at(t.TempDir(), one, two)
+	if err != nil || names(s) != "[] <nil>" {
+		t.Fatal(err, names(s))
+	}
+	s.Close()
+}
+
+func TestFixtureHarnessSeesAMissingOne(t *testing.T) {
+	dir := t.TempDir()
+	list := []migration{{1, "one", note("one")}}
+	if err := checkFixtures(dir, list, t.TempDir); err == nil || !strings.Contains(err.Error(), "no fixture") {
+		t.Errorf("got %v", err)
+	}
+	from := t.TempDir()
+	s, err := at(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if err := os.Rename(filepath.Join(from, fileDatabase), filepath.Join(dir, "migration-1-one.db")); err != nil {
+		t.Fatal(err)
+	}
+	// The note is a task without a definition: the harness looks at the result.
+	if err := checkFixtures(dir, list, t.TempDir); err == nil || !strings.Contains(err.Error(), "is missing") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCreationIsWholeOrNothing(t *testing.T) {
+	dir := t.TempDir()
+	// What a creation leaves behind that was cut short.
+	if err := os.WriteFile(filepath.Join(dir, fileNew), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := at(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := os.Stat(filepath.Join(dir, fileNew)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the rest of a creation was not swept: %v", err)
+	}
+	info, err := os.Stat(filepath.Join(dir, fileDatabase))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Error(info.Mode(), err)
+	}
+}

@@ -1,0 +1,273 @@
+package store_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/stepd/stepd/daemon/internal/store"
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+type place struct {
+	id  task.RunID
+	pos task.Position
+}
+
+// model is what a store has to look like, in maps.
+type model struct {
+	tasks       map[string]task.Task
+	numbers     map[string]uint64
+	runs        map[task.RunID]task.Run
+	last        task.RunID
+	steps       map[place]task.RunStep
+	checkpoints map[place]string
+	outputs     map[place]map[string]string
+}
+
+func newModel() *model {
+	return &model{tasks: map[string]task.Task{}, numbers: map[string]uint64{}, runs: map[task.RunID]task.Run{},
+		steps: map[place]task.RunStep{}, checkpoints: map[place]string{}, outputs: map[place]map[string]string{}}
+}
+
+func (m *model) clone() *model {
+	c := *m
+	c.tasks, c.numbers, c.runs = maps.Clone(m.tasks), maps.Clone(m.numbers), maps.Clone(m.runs)
+	c.steps, c.checkpoints = maps.Clone(m.steps), maps.Clone(m.checkpoints)
+	c.outputs = map[place]map[string]string{}
+	for k, v := range m.outputs {
+		c.outputs[k] = maps.Clone(v)
+	}
+	return &c
+}
+
+// definitions that have to be kept.
+func (m *model) definitions() map[string]bool {
+	keep := map[string]bool{}
+	for _, t := range m.tasks {
+		keep[fmt.Sprint(t.Name, " ", t.Version)] = true
+	}
+	for _, r := range m.runs {
+		keep[fmt.Sprint(r.Task, " ", r.DefinitionVersion)] = true
+	}
+	return keep
+}
+
+func (m *model) drop(match func(place) bool) {
+	maps.DeleteFunc(m.steps, func(p place, _ task.RunStep) bool { return match(p) })
+	maps.DeleteFunc(m.checkpoints, func(p place, _ string) bool { return match(p) })
+	maps.DeleteFunc(m.outputs, func(p place, _ map[string]string) bool { return match(p) })
+}
+
+var modelNames = []string{"backup", "backup-weekly", "b", "backup.2"}
+
+func drawPos(t *rapid.T) task.Position {
+	return task.Position{Top: uint32(rapid.IntRange(1, 3).Draw(t, "top")), Sub: uint32(rapid.IntRange(0, 30).Draw(t, "sub"))}
+}
+
+// step does one random thing to both.
+func (m *model) step(t *rapid.T, tx *store.Tx) error {
+	name := rapid.SampledFrom(modelNames).Draw(t, "name")
+	id := task.RunID(rapid.IntRange(1, int(m.last)+1).Draw(t, "id"))
+	pos := drawPos(t)
+	at := place{id, pos}
+	limit := rapid.IntRange(1, 20).Draw(t, "limit")
+	switch op := rapid.IntRange(0, 10).Draw(t, "op"); op {
+	case 0:
+		v := task.Task{Name: name, Version: m.tasks[name].Version + 1}
+		m.tasks[name] = v
+		return tx.PutTask(v)
+	case 1:
+		_, there := m.tasks[name]
+		delete(m.tasks, name)
+		if err := tx.DeleteTask(name); there != (err == nil) {
+			return fmt.Errorf("delete %s: %w", name, err)
+		}
+	case 2:
+		def, there := m.tasks[name]
+		if !there {
+			return nil
+		}
+		run, err := newRun(tx, name, def.Version)
+		m.last++
+		m.numbers[name]++
+		if err != nil || run.ID != m.last || run.Number != m.numbers[name] {
+			return fmt.Errorf("the next run is %s with id %d: %w", run.Ref(), run.ID, err)
+		}
+		m.runs[run.ID] = run
+	case 3:
+		run, there := m.runs[id]
+		if !there {
+			return nil
+		}
+		run.Status = rapid.SampledFrom(task.RunStatuses[:]).Draw(t, "status")
+		if def, there := m.tasks[run.Task]; there && limit > 15 {
+			run.DefinitionVersion = def.Version
+		}
+		m.runs[id] = run
+		return tx.PutRun(run)
+	case 4:
+		run, there := m.runs[id]
+		for {
+			done, err := tx.DeleteRun(id, limit)
+			switch {
+			case !there:
+				if !errors.Is(err, task.ErrNotFound) {
+					return fmt.Errorf("delete run %d: %w", id, err)
+				}
+				return nil
+			case run.Status.Alive():
+				if !errors.Is(err, task.ErrState) {
+					return fmt.Errorf("delete live run %d: %w", id, err)
+				}
+				return nil
+			case err != nil:
+				return err
+			case done:
+				delete(m.runs, id)
+				m.drop(func(p place) bool { return p.id == id })
+				return nil
+			}
+		}
+	case 5, 6:
+		if _, there := m.runs[id]; !there {
+			return nil
+		}
+		for range limit {
+			step := task.RunStep{Position: pos, Name: fmt.Sprint(limit), Message: string(make([]byte, rapid.IntRange(0, 300).Draw(t, "size")))}
+			m.steps[place{id, pos}] = step
+			if err := tx.PutStep(id, step); err != nil {
+				return err
+			}
+			pos.Sub++
+		}
+	case 7:
+		for done := false; !done; {
+			var err error
+			if done, err = tx.DeletePlanned(id, pos.Top, limit); err != nil {
+				return err
+			}
+		}
+		m.drop(func(p place) bool { return p.id == id && p.pos.Top == pos.Top && p.pos.Sub > 0 })
+	case 8:
+		if limit > 15 {
+			delete(m.checkpoints, at)
+			return tx.DeleteCheckpoint(id, pos)
+		}
+		m.checkpoints[at] = fmt.Sprint(limit)
+		return tx.PutCheckpoint(id, pos, []byte(fmt.Sprint(limit)))
+	case 9:
+		if m.outputs[at] == nil {
+			m.outputs[at] = map[string]string{}
+		}
+		m.outputs[at][name] = fmt.Sprint(limit)
+		return tx.PutOutput(id, pos, name, json.RawMessage(fmt.Sprint(limit)))
+	case 10:
+		delete(m.outputs, at)
+		return tx.DeleteOutputs(id, pos)
+	}
+	return nil
+}
+
+// compare reads all of the store, by its listings, and compares.
+func (m *model) compare(tx *store.Tx) error {
+	got := newModel()
+	got.numbers, got.last = m.numbers, m.last
+	var errs []error
+	fail := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	fail(tx.Tasks("", func(t task.Task) bool { got.tasks[t.Name] = t; return true }))
+	var order, byTask, active []task.RunID
+	fail(tx.Runs("", 0, func(r task.Run) bool { got.runs[r.ID] = r; order = append(order, r.ID); return true }))
+	for _, name := range modelNames {
+		fail(tx.Runs(name, 0, func(r task.Run) bool { byTask = append(byTask, r.ID); return true }))
+		for v := range uint64(40) {
+			_, err := tx.Definition(name, v)
+			if want := m.definitions()[fmt.Sprint(name, " ", v)]; want != (err == nil) {
+				fail(fmt.Errorf("definition %s %d: kept %t, want %t", name, v, err == nil, want))
+			}
+		}
+	}
+	fail(tx.ActiveRuns(func(r task.Run) bool { active = append(active, r.ID); return true }))
+	want := slices.Sorted(maps.Keys(m.runs))
+	alive := slices.DeleteFunc(slices.Clone(want), func(id task.RunID) bool { return !m.runs[id].Status.Alive() })
+	slices.Sort(byTask)
+	slices.Reverse(order)
+	if !slices.Equal(order, want) || !slices.Equal(byTask, want) || !slices.Equal(active, alive) {
+		fail(fmt.Errorf("runs %v, by task %v, active %v; want %v, active %v", order, byTask, active, want, alive))
+	}
+	for id := range m.last + 2 {
+		fail(tx.Steps(id, task.Position{}, func(s task.RunStep) bool {
+			got.steps[place{id, s.Position}] = s
+			data, err := tx.Checkpoint(id, s.Position)
+			if fail(err); string(data) != m.checkpoints[place{id, s.Position}] {
+				fail(fmt.Errorf("checkpoint %d %s is %q", id, s.Position, data))
+			}
+			return true
+		}))
+		fail(tx.Outputs(id, task.Position{}, func(pos task.Position, name string, v json.RawMessage) bool {
+			at := place{id, pos}
+			if got.outputs[at] == nil {
+				got.outputs[at] = map[string]string{}
+			}
+			got.outputs[at][name] = string(v)
+			return true
+		}))
+	}
+	got.checkpoints = m.checkpoints
+	if diff := cmp.Diff(m, got, cmp.AllowUnexported(model{}, place{})); diff != "" {
+		fail(errors.New(diff))
+	}
+	return errors.Join(errs...)
+}
+
+func TestStoreBehavesLikeMaps(t *testing.T) {
+	abort := errors.New("abort")
+	rapid.Check(t, func(rt *rapid.T) {
+		o := options(t.TempDir())
+		s, err := store.Open(o)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer func() { _ = s.Close() }()
+		m := newModel()
+		for range rapid.IntRange(1, 12).Draw(rt, "transactions") {
+			next, keep := m.clone(), rapid.IntRange(0, 4).Draw(rt, "keep") > 0
+			err := s.Update(context.Background(), func(tx *store.Tx) error {
+				for range rapid.IntRange(1, 15).Draw(rt, "steps") {
+					if err := next.step(rt, tx); err != nil {
+						return err
+					}
+				}
+				if err := next.compare(tx); err != nil { // it sees its own writes
+					return err
+				}
+				if !keep {
+					return abort
+				}
+				return nil
+			})
+			if keep {
+				m = next
+			} else if err == abort {
+				err = nil
+			}
+			if err != nil {
+				rt.Fatal(err)
+			}
+			if err := s.View(m.compare); err != nil {
+				rt.Fatal(err)
+			}
+		}
+	})
+}
