@@ -42,6 +42,9 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 		_, err := btx.WriteTo(&ctxWriter{ctx: ctx, w: f})
 		return err
 	})
+	if ctx.Err() != nil {
+		err = ctx.Err() // bbolt hands on the text only
+	}
 	if err == nil {
 		err = f.Sync()
 	}

@@ -107,7 +107,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	check(s)
 	if err := s.Close(); err != nil {
-		t.Logf("close on a full disk: %v", err) // no room for the mark of a clean end
+		t.Error(err)
 	}
 	s = open(t, o)
 	wantErr(t, "Room after a restart", s.Room(), task.ErrDiskFull)

@@ -95,7 +95,11 @@ func (s *Store) Close() error {
 	}
 	err := s.db.Close()
 	if err == nil && !failed {
-		err = markClean(s.o.Dir)
+		// Without the mark the next start checks the database, no more.
+		if err := markClean(s.o.Dir); err != nil {
+			s.o.Logger.Warn("cannot mark the database as closed", "dir", s.o.Dir, "error", err)
+			_ = os.Remove(filepath.Join(s.o.Dir, fileClean))
+		}
 	}
 	if err = errors.Join(err, s.lock.Close()); err != nil {
 		return fmt.Errorf("close the store: %w", err)
