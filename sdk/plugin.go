@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	stepdv1 "github.com/stepd/stepd/sdk/proto/stepd/v1"
 )
@@ -52,8 +53,9 @@ type Registration interface {
 // Its exported fields with json tags are the settings; jsonschema tags describe
 // them (see SettingsSchema).
 type Controller[S any] struct {
-	// Name is how task files call it: "plugin/name", or "plugin" alone when it
-	// is the plugin's name. Empty means the plugin's name.
+	// Name is the controller's own name, without the plugin's: task files say
+	// "plugin/name", or "plugin" alone for the controller that has the plugin's
+	// name. Empty means that one.
 	Name    string
 	Summary string // one sentence
 	Effect  Effect
@@ -84,6 +86,9 @@ func (c Controller[S]) compile(plugin string) (*controller, error) {
 	name := c.Name
 	if name == "" {
 		name = plugin
+	}
+	if strings.Contains(name, "/") {
+		return nil, fmt.Errorf("controller %s: the name must not contain a slash; task files put the plugin's name in front of it", name)
 	}
 	effect, err := c.Effect.proto()
 	if err != nil {

@@ -288,6 +288,7 @@ func TestAuthorsMistakesAreNamed(t *testing.T) {
 		"Run is not set": {Name: "x", Controllers: []sdk.Registration{sdk.Controller[counting]{Effect: sdk.Idempotent}}},
 		"must be a struct": {Name: "x", Controllers: []sdk.Registration{sdk.Controller[int]{Effect: sdk.Idempotent,
 			Run: func(context.Context, *sdk.Step[int]) error { return nil }}}},
+		"contain a slash": {Name: "x", Controllers: []sdk.Registration{sdk.Controller[counting]{Name: "x/y", Effect: sdk.Idempotent, Run: run}}},
 		"two controllers": {Name: "x", Controllers: []sdk.Registration{
 			sdk.Controller[counting]{Effect: sdk.Idempotent, Run: run}, sdk.Controller[counting]{Effect: sdk.Idempotent, Run: run}}},
 	} {
