@@ -403,4 +403,3 @@ func many(n int) map[string]int64 {
 	}
 	return counters
 }
-
