@@ -33,6 +33,7 @@ type tuning struct {
 	// sync makes all that was written to the file system of dir durable.
 	sync       func(dir *os.File) error
 	started    func() // in the goroutine that copies, before it does
+	ended      func() // and after it did
 	beforeRead func(rel string)
 	afterRead  func(rel string) // all bytes were read, nothing was compared yet
 }
