@@ -19,6 +19,9 @@ import (
 // somebody unknown holds the other end of its stderr.
 const pumpPatience = 500 * time.Millisecond
 
+// sweepPatience bounds how long the news of a death waits for its strays.
+const sweepPatience = 2 * time.Second
+
 // childSpec is what startChild needs.
 type childSpec struct {
 	plugin    string
@@ -48,13 +51,14 @@ type child struct {
 	greeting chan string
 	greetErr error
 
-	dead   chan struct{} // closed when it and its strays are gone and all was read
+	dead   chan struct{} // closed when it is gone and all was read
+	swept  chan struct{} // closed when its strays are gone too, normally before that
 	status string        // valid then: "exit status 3", "signal: killed"
 	clean  bool          // valid then: exit status 0
 }
 
 // startChild starts the process in a group of its own. The caller waits for
-// dead, which needs no call of anybody once the process has ended.
+// dead and swept, which need no call of anybody once the process has ended.
 func startChild(spec childSpec) (*child, error) {
 	var files []*os.File
 	closeAll := func() {
@@ -76,7 +80,7 @@ func startChild(spec childSpec) (*child, error) {
 		return nil, fmt.Errorf("open pipes: %w", err)
 	}
 	c := &child{spec: spec, lifeline: inW, stdout: outR, stderr: errR,
-		greeting: make(chan string, 1), dead: make(chan struct{})}
+		greeting: make(chan string, 1), dead: make(chan struct{}), swept: make(chan struct{})}
 	build := func() *exec.Cmd {
 		return &exec.Cmd{Path: spec.exec, Args: []string{spec.path}, Env: spec.env, Dir: "/",
 			Stdin: inR, Stdout: outW, Stderr: errW, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
@@ -146,7 +150,16 @@ func (c *child) wait() {
 	}
 	_ = unix.Kill(-c.pid, unix.SIGKILL)
 	c.cgroup.kill()
-	_, _ = killStrays(c.spec.instance, c.pid)
+	// Looking through /proc may take long on a machine in distress, and the
+	// steps that wait for their outcome need not wait for that.
+	go func() {
+		defer close(c.swept)
+		_, _ = killStrays(c.spec.instance, c.pid)
+	}()
+	select {
+	case <-c.swept:
+	case <-time.After(sweepPatience):
+	}
 	_ = c.cmd.Wait()
 	if state := c.cmd.ProcessState; state != nil {
 		c.status, c.clean = state.String(), state.Success()

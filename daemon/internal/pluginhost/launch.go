@@ -61,6 +61,7 @@ func (pl *plugin) launch(ctx context.Context) (_ *process, err error) {
 		_ = l.Kill(ctx)
 		if p.child != nil {
 			<-p.child.dead
+			<-p.child.swept
 		}
 		p.discard()
 		return nil, pl.startError(ctx, startCtx, p, err)

@@ -169,6 +169,7 @@ func (p *process) run() {
 	stopStdio()
 	background.Wait()
 	p.pump.flush()
+	<-p.child.swept
 	p.discard()
 }
 
