@@ -57,8 +57,7 @@ func runStart(r *api.Run) time.Time {
 // are tried again.
 type stepLines struct {
 	p      painter
-	status string // of the run, to say when its turn comes
-	queued int
+	queued int // place in the queue that was told last
 }
 
 func (l *stepLines) of(ev api.Event) string {
@@ -82,7 +81,7 @@ func (l *stepLines) of(ev api.Event) string {
 		return l.line(name, s, says)
 	case "waiting":
 		again := ""
-		if s.RetryAt != nil {
+		if s.RetryAt != nil && time.Until(*s.RetryAt) > time.Second {
 			again = ", again " + ago(*s.RetryAt, time.Now())
 		}
 		return fmt.Sprintf("%s  %s: attempt %d failed%s: %s", l.p.paint(yellow, "waiting  "), name, s.Attempt, again, block(s.Error))

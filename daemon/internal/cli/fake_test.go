@@ -1,0 +1,344 @@
+package cli_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stepd/stepd/daemon/internal/api"
+)
+
+// backend plays the daemon's part by a script: tasks and runs that are made
+// up, the events of a run one by one, and faults where a file has "fault" in it.
+type backend struct {
+	mu    sync.Mutex
+	tasks map[string]*api.Task
+	runs  map[string]*api.Run
+	empty bool
+	// hold, when set, keeps a watched run going until it is closed.
+	hold chan struct{}
+}
+
+var then = time.Date(2026, 11, 24, 6, 0, 0, 0, time.UTC)
+
+func at(seconds int) *time.Time {
+	t := then.Add(time.Duration(seconds) * time.Second)
+	return &t
+}
+
+func newBackend() *backend {
+	b := &backend{tasks: map[string]*api.Task{}, runs: map[string]*api.Run{}}
+	for _, name := range []string{"backup", "import", "newsletter", "show"} {
+		b.tasks[name] = &api.Task{Name: name, Status: "ready", MaxParallel: 1, StepCount: 2, Version: 1, CreatedBy: "ada",
+			Dir: "/srv/shop", CreatedAt: then, UpdatedAt: then}
+	}
+	b.tasks["backup"].Description = "Nightly backup of the shop"
+	for i, status := range []string{"completed", "failed", "incomplete", "cancelled", "running"} {
+		r := &api.Run{Ref: fmt.Sprintf("backup/%d", i+1), Task: "backup", Number: uint64(i + 1), Status: status, Progress: 50,
+			Total: 4, Completed: 2, StartedBy: "ada", CreatedAt: then, StartedAt: at(i)}
+		if !r.Alive() {
+			r.EndedAt = at(i + 90)
+		}
+		switch status {
+		case "completed":
+			r.Progress, r.Completed = 100, 4
+		case "failed":
+			r.Failed, r.Reason = 1, "the step files failed"
+		case "incomplete":
+			r.Reason = "the step mail was interrupted; a person has to decide"
+		}
+		b.runs[r.Ref] = r
+	}
+	b.tasks["backup"].LastRun = b.runs["backup/5"]
+	return b
+}
+
+func notFound(format string, args ...any) error {
+	return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf(format, args...)}
+}
+
+func (b *backend) Status(context.Context) (api.Status, error) {
+	s := api.Status{Version: "1.0.0", PID: 812, StartedAt: then, DataDir: "/var/lib/stepd", Running: 1, MaxRuns: 4}
+	if b.empty {
+		s.Problems = []string{"no plugins in /usr/lib/stepd/plugins"}
+	}
+	return s, nil
+}
+
+func (b *backend) Plugins(context.Context) (api.PluginList, error) {
+	list := api.PluginList{Dirs: []string{"/usr/lib/stepd/plugins"}}
+	if b.empty {
+		return list, nil
+	}
+	list.Warnings = []string{"/opt/plugins cannot be read: permission denied"}
+	list.Plugins = []api.Plugin{
+		{Name: "compress", Path: "/usr/lib/stepd/plugins/compress", State: "running", Version: "1.2.0", PID: 99,
+			Controllers: []api.Controller{{Name: "compress", Summary: "Pack files.", Effect: "idempotent"}, {Name: "compress/verify", Summary: "Check an archive.", Effect: "idempotent"}}},
+		{Name: "evil", Path: "/usr/lib/stepd/plugins/evil", State: "refused", Error: "it is writable by others: chmod o-w it"},
+	}
+	return list, nil
+}
+
+func (b *backend) check(files []api.TaskFile) error {
+	var problems []api.Problem
+	for _, f := range files {
+		for i, line := range strings.Split(f.Data, "\n") {
+			if col := strings.Index(line, "fault"); col >= 0 {
+				problems = append(problems, api.Problem{File: f.Name, Line: i + 1, Column: len([]rune(line[:col])) + 1,
+					Message: `there is no key "fault"`, Hint: `did you mean "default"?`, Excerpt: line})
+			}
+		}
+	}
+	if problems == nil {
+		return nil
+	}
+	return &api.Error{Code: api.CodeInvalid, Message: "the task files have problems", Problems: problems}
+}
+
+func (b *backend) Validate(_ context.Context, files []api.TaskFile) error { return b.check(files) }
+
+func (b *backend) Apply(_ context.Context, _ api.Caller, r api.ApplyRequest) (api.ApplyResult, error) {
+	var result api.ApplyResult
+	if err := b.check(r.Files); err != nil {
+		return result, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, f := range r.Files {
+		first, _, _ := strings.Cut(f.Data, "\n")
+		name := strings.TrimSpace(strings.TrimPrefix(first, "name:"))
+		a := api.Applied{Task: name, File: f.Name, Action: "created", Version: 1, Steps: strings.Count(f.Data, "controller:")}
+		if old := b.tasks[name]; old != nil {
+			a.Action, a.Version = "changed", old.Version+1
+		}
+		if !r.DryRun {
+			b.tasks[name] = &api.Task{Name: name, Status: "ready", Dir: f.Dir, Version: a.Version, StepCount: a.Steps, MaxParallel: 1, CreatedAt: then, UpdatedAt: then}
+		}
+		result.Tasks = append(result.Tasks, a)
+	}
+	return result, nil
+}
+
+func (b *backend) Tasks(context.Context, string, int) (api.Page[api.Task], error) {
+	var page api.Page[api.Task]
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range []string{"backup", "import", "newsletter", "show"} {
+		if t := b.tasks[name]; t != nil && !b.empty {
+			page.Items = append(page.Items, *t)
+		}
+	}
+	return page, nil
+}
+
+func (b *backend) Task(_ context.Context, name string) (api.Task, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.tasks[name]
+	if t == nil || b.empty {
+		return api.Task{}, notFound("there is no task %q", name)
+	}
+	full := *t
+	full.Steps = []api.TaskStep{
+		{Name: "tables", Controller: "dumptables", Settings: json.RawMessage(`{"dsn":"sqlite:./shop.db"}`), Order: 1, InterruptOnStepFault: true},
+		{Name: "archive", Controller: "compress", Order: 2, RetryAttempts: 3, MaxExecutionTime: "10m0s"},
+	}
+	return full, nil
+}
+
+func (b *backend) DeleteTask(_ context.Context, _ api.Caller, name string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.tasks[name] == nil {
+		return notFound("there is no task %q", name)
+	}
+	delete(b.tasks, name)
+	return nil
+}
+
+func (b *backend) SetDisabled(ctx context.Context, _ api.Caller, name string, disabled bool) (api.Task, error) {
+	t, err := b.Task(ctx, name)
+	if err != nil {
+		return t, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tasks[name].Status = map[bool]string{true: "disabled", false: "ready"}[disabled]
+	return *b.tasks[name], nil
+}
+
+// Start makes a run whose end is in its task's name: import fails, newsletter
+// is left incomplete, show is cancelled, all others complete.
+func (b *backend) Start(ctx context.Context, who api.Caller, r api.RunRequest) (api.Run, error) {
+	t, err := b.Task(ctx, r.Task)
+	if err != nil {
+		return api.Run{}, err
+	}
+	if t.Status == "disabled" {
+		return api.Run{}, &api.Error{Code: api.CodeState, Message: t.Name + " is disabled", Hint: "enable it: stepd task enable " + t.Name}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	run := &api.Run{Ref: r.Task + "/42", Task: r.Task, Number: 42, Status: "running", Total: 3, StartedBy: who.Name, CreatedAt: then, StartedAt: at(0)}
+	b.runs[run.Ref] = run
+	return *run, nil
+}
+
+func (b *backend) find(ref string) (*api.Run, error) {
+	if !strings.Contains(ref, "/") {
+		for _, n := range []string{"/42", "/5"} {
+			if r := b.runs[ref+n]; r != nil {
+				return r, nil
+			}
+		}
+		return nil, notFound("%s has no runs", ref)
+	}
+	if r := b.runs[ref]; r != nil {
+		return r, nil
+	}
+	return nil, notFound("there is no run %s", ref)
+}
+
+func (b *backend) Cancel(_ context.Context, _ api.Caller, ref string) (api.Run, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.find(ref)
+	if err != nil {
+		return api.Run{}, err
+	}
+	if !r.Alive() {
+		return api.Run{}, &api.Error{Code: api.CodeState, Message: ref + " is " + r.Status + " already"}
+	}
+	r.CancelRequested = true
+	return *r, nil
+}
+
+func (b *backend) Continue(_ context.Context, _ api.Caller, ref string) (api.Run, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.find(ref)
+	if err != nil {
+		return api.Run{}, err
+	}
+	if r.Status == "completed" {
+		return api.Run{}, &api.Error{Code: api.CodeState, Message: r.Ref + " is completed, nothing is left of it", Hint: "do it again: stepd restart " + r.Ref}
+	}
+	r.Status, r.Reason, r.EndedAt = "running", "", nil
+	return *r, nil
+}
+
+func (b *backend) Restart(ctx context.Context, who api.Caller, ref string) (api.Run, error) {
+	b.mu.Lock()
+	r, err := b.find(ref)
+	b.mu.Unlock()
+	if err != nil {
+		return api.Run{}, err
+	}
+	return b.Start(ctx, who, api.RunRequest{Task: r.Task})
+}
+
+func (b *backend) Runs(_ context.Context, q api.RunQuery) (api.Page[api.Run], error) {
+	var page api.Page[api.Run]
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, ref := range []string{"backup/5", "backup/4", "backup/3", "backup/2", "backup/1"} {
+		r := b.runs[ref]
+		if b.empty || r == nil || q.Task != "" && q.Task != r.Task || q.Status != "" && q.Status != r.Status || q.After != "" && ref >= q.After {
+			continue
+		}
+		if len(page.Items) == q.Limit {
+			page.Next = page.Items[len(page.Items)-1].Ref
+			break
+		}
+		page.Items = append(page.Items, *r)
+	}
+	return page, nil
+}
+
+func (b *backend) Run(_ context.Context, ref string) (api.RunDetail, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.find(ref)
+	if err != nil {
+		return api.RunDetail{}, err
+	}
+	d := api.RunDetail{Run: *r, WorkDir: "/var/lib/stepd/work/7", Steps: []api.Step{
+		{Name: "tables", Position: "0", Status: "completed", Planned: 2, Progress: 100, Message: "2 tables, 1,234 rows", StartedAt: at(0), EndedAt: at(3)},
+		{Name: "archive", Position: "1", Status: "completed", Progress: 100, Message: "./backups/shop.tar.zst, 1.2 MB", StartedAt: at(3), EndedAt: at(4)},
+	}, Outputs: []api.Output{{Step: "archive", Name: "path", Value: json.RawMessage(`"./backups/shop.tar.zst"`)}}}
+	if r.Status == "failed" {
+		d.Steps[1] = api.Step{Name: "archive", Position: "1", Status: "failed", Error: "no space left on device\nwrote 3 MB", Reason: "error", StartedAt: at(3), EndedAt: at(4)}
+		d.Faults = []api.Step{{Name: "tables/actor", Position: "0.2", Status: "failed", Error: "the table vanished"}}
+	}
+	return d, nil
+}
+
+func (b *backend) Steps(context.Context, string, string, int) (api.Page[api.Step], error) {
+	return api.Page[api.Step]{}, nil
+}
+
+func (b *backend) Watch(ctx context.Context, ref string, send func(api.Event) error) error {
+	b.mu.Lock()
+	run, err := b.find(ref)
+	if err != nil {
+		b.mu.Unlock()
+		return err
+	}
+	r, hold := *run, b.hold
+	b.mu.Unlock()
+	eta := 12.0
+	step := func(name, pos, status, message, fault string) *api.Step {
+		return &api.Step{Name: name, Position: pos, Status: status, Message: message, Error: fault, Attempt: 1, StartedAt: at(0), EndedAt: at(2)}
+	}
+	r.ETASeconds = &eta
+	events := []api.Event{{Type: "snapshot", Run: r}}
+	for i, e := range []api.Event{
+		{Type: "step", Step: step("tables/actor", "0.1", "completed", "200 rows", "")},
+		{Type: "progress", Active: []api.Step{{Name: "tables/film", Position: "0.2", Status: "running", Progress: 50, Counters: map[string]int64{"rows": 500, "bytes": 1500}}}},
+		{Type: "step", Step: &api.Step{Name: "tables/film", Position: "0.2", Status: "waiting", Attempt: 1, Error: "locked", RetryAt: at(0)}},
+	} {
+		r.Progress, r.Completed = float64(20+i*20), i
+		e.Run = r
+		events = append(events, e)
+	}
+	for _, e := range events {
+		if err := send(e); err != nil {
+			return err
+		}
+	}
+	if hold != nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-hold:
+		}
+	}
+	r.Status = map[string]string{"import": "failed", "newsletter": "incomplete", "show": "cancelled"}[r.Task]
+	if r.Status == "" {
+		r.Status, r.Progress, r.Completed = "completed", 100, r.Total
+	}
+	r.EndedAt, r.ETASeconds = at(5), nil
+	if r.Status == "failed" {
+		r.Reason, r.Failed = "the step archive failed", 1
+	}
+	b.mu.Lock()
+	*run = r
+	b.mu.Unlock()
+	return send(api.Event{Type: "run", Run: r})
+}
+
+func (b *backend) Logs(_ context.Context, ref string, _ bool, send func(api.LogLine) error) error {
+	for i, l := range []api.LogLine{
+		{Level: "info", Message: "the run begins"},
+		{Level: "warn", Step: "tables", Message: "a \x1b[31mred\x1b[0m row", Fields: json.RawMessage(`{"table":"film","n":3,"why":"two words"}`)},
+	} {
+		l.Time = then.Add(time.Duration(i) * time.Second)
+		if err := send(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
