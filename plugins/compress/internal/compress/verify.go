@@ -1,0 +1,254 @@
+package compress
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/stepd/stepd/sdk"
+)
+
+// VerifySettings are the settings of the controller compress/verify.
+type VerifySettings struct {
+	Archive   string `json:"archive,omitempty" jsonschema_description:"Archive, or a directory whose newest archive is meant. Default: backup_dir."`
+	BackupDir string `json:"backup_dir,omitempty" jsonschema_description:"Directory of the archives, where archive is not given."`
+	Pattern   string `json:"pattern,omitempty" jsonschema_description:"Glob of file names among which the newest archive is chosen."`
+}
+
+// Verified is the output "verified".
+type Verified struct {
+	Path     string `json:"path"`
+	Bytes    int64  `json:"bytes"`
+	SHA256   string `json:"sha256"`
+	Entries  int64  `json:"entries"`
+	RawBytes int64  `json:"raw_bytes"`
+	// Sealed: there was a manifest beside the archive, so that also the
+	// archive's own hash was compared.
+	Sealed bool `json:"sealed"`
+}
+
+func (t tuning) verify(ctx context.Context, step *sdk.Step[VerifySettings]) error {
+	defer t.end()
+	s := step.Settings
+	archive, err := choose(step.Info, s.Archive, s.BackupDir, s.Pattern)
+	if err != nil {
+		return err
+	}
+	found, sealed, err := check(ctx, archive, tempDir(step.Info.WorkDir), limits{}, step.Progress, nil)
+	if err != nil {
+		return verdict(archive, err)
+	}
+	defer found.close()
+	note := ""
+	if !sealed {
+		note = "; no manifest beside it, so the archive's own hash was not compared"
+		step.Log().Warn("there is no manifest beside the archive", "archive", archive)
+	}
+	step.Message("%s: %d files, %s, all as in the manifest%s", filepath.Base(archive), found.totals.Files, sizeText(found.totals.Bytes), note)
+	return step.Output("verified", Verified{Path: archive, Bytes: found.digest.Bytes, SHA256: found.digest.SHA256,
+		Entries: found.totals.Entries, RawBytes: found.totals.Bytes, Sealed: sealed})
+}
+
+// verdict makes damage permanent.
+func verdict(archive string, err error) error {
+	var d *damage
+	if errors.As(err, &d) {
+		return sdk.Permanent(fmt.Errorf("archive %s: %w", archive, err))
+	}
+	return err
+}
+
+// tempDir is where temporary files go: the run's own directory if it is there.
+func tempDir(work string) string {
+	if info, err := os.Stat(work); err == nil && info.IsDir() {
+		return work
+	}
+	return ""
+}
+
+// choose finds the archive that the settings mean.
+func choose(info sdk.Info, archive, backupDir, pattern string) (string, error) {
+	if archive == "" {
+		archive = backupDir
+	}
+	if archive == "" {
+		return "", sdk.Permanent(errors.New("set archive (or backup_dir): the archive, or a directory of archives"))
+	}
+	at := info.Path(archive)
+	stat, err := os.Stat(at)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", sdk.Permanent(fmt.Errorf("there is no archive %s", at))
+	case err != nil:
+		return "", fmt.Errorf("look for the archive: %w", err)
+	case !stat.IsDir():
+		return at, nil
+	}
+	entries, err := os.ReadDir(at)
+	if err != nil {
+		return "", fmt.Errorf("look for the newest archive: %w", err)
+	}
+	var newest fs.FileInfo
+	for _, entry := range entries {
+		match, err := doublestar.Match(pattern, entry.Name())
+		if err != nil {
+			return "", sdk.Permanent(fmt.Errorf("pattern: %q is not valid", pattern))
+		}
+		if !match || entry.Name()[0] == '.' || !entry.Type().IsRegular() {
+			continue
+		}
+		info, err := entry.Info()
+		if err == nil && (newest == nil || !info.ModTime().Before(newest.ModTime())) {
+			newest = info
+		}
+	}
+	if newest == nil {
+		return "", sdk.Permanent(fmt.Errorf("no file in %s is named like %s", at, pattern))
+	}
+	return filepath.Join(at, newest.Name()), nil
+}
+
+// check scans an archive and compares it with the manifest beside it too, if
+// there is one (sealed). Any difference is a *damage.
+func check(ctx context.Context, archive, temp string, lim limits, progress func(done, total float64, note string), visit visitor) (_ *scan, sealed bool, err error) {
+	file, err := os.Open(archive)
+	if err != nil {
+		return nil, false, fmt.Errorf("open archive: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, false, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, false, damaged("it is no file")
+	}
+	found, err := scanArchive(ctx, file, temp, lim, func(done int64) {
+		progress(float64(done), float64(info.Size()), filepath.Base(archive))
+	}, visit)
+	if err != nil {
+		return nil, false, err
+	}
+	sealed, err = found.compareSide(sidePath(archive))
+	if err == nil {
+		err = found.problems.err(filepath.Base(archive))
+	}
+	if err != nil {
+		found.close()
+		return nil, sealed, err
+	}
+	return found, sealed, nil
+}
+
+// compareSide compares with the manifest beside the archive: the archive's
+// hash, and every byte that both manifests have.
+func (s *scan) compareSide(path string) (sealed bool, err error) {
+	side, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("open the manifest beside the archive: %w", err)
+	}
+	defer side.Close()
+	m, err := readManifest(bufio.NewReader(side), func(Entry) error { return nil })
+	switch {
+	case err != nil:
+		s.problems.add("the manifest beside it: %v", err)
+		return true, nil
+	case m.Archive == nil:
+		s.problems.add("the manifest beside it does not speak of the archive")
+	case *m.Archive != s.digest:
+		s.problems.add("it is not as it was made: SHA-256 %s with %d bytes, not %s with %d",
+			s.digest.SHA256, s.digest.Bytes, m.Archive.SHA256, m.Archive.Bytes)
+	}
+	size, err := s.within.Seek(0, io.SeekEnd)
+	if err != nil {
+		return true, err
+	}
+	same, err := samePrefix(s.within, side, size-int64(len("}\n")))
+	if err == nil && !same {
+		s.problems.add("the manifest beside it differs from the one within")
+	}
+	return true, err
+}
+
+func samePrefix(a, b io.ReaderAt, size int64) (bool, error) {
+	const chunk = 64 << 10
+	one, two := make([]byte, chunk), make([]byte, chunk)
+	for at := int64(0); at < size; at += chunk {
+		n := min(chunk, size-at)
+		if _, err := a.ReadAt(one[:n], at); err != nil && err != io.EOF {
+			return false, err
+		}
+		got, err := b.ReadAt(two[:n], at)
+		if err != nil && err != io.EOF {
+			return false, err
+		}
+		if int64(got) != n || !bytes.Equal(one[:n], two[:n]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// existing is the archive that an earlier attempt of this step has published,
+// nil where there is nothing of that name. One of another run is an error.
+func (m *maker) existing(ctx context.Context) (*Archive, error) {
+	if _, err := os.Lstat(m.final); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	taken := sdk.Permanent(fmt.Errorf("%s exists already and is not of this run: remove it, or set another name", m.final))
+	found, sealed, err := check(ctx, m.final, "", limits{}, func(float64, float64, string) {}, nil)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, taken
+	}
+	defer found.close()
+	if found.manifest.IdempotencyKey != m.head.IdempotencyKey {
+		return nil, taken
+	}
+	if !sealed { // the attempt ended between the two renames
+		if err := m.seal(found); err != nil {
+			return nil, fmt.Errorf("write the manifest beside the archive: %w", err)
+		}
+	}
+	return m.result(found.totals, found.digest), nil
+}
+
+// seal writes the manifest beside an archive anew from the one within.
+func (m *maker) seal(found *scan) error {
+	size, err := found.within.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(m.final), ".manifest-*.part")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if _, err := io.Copy(f, io.NewSectionReader(found.within, 0, size-int64(len("}\n")))); err != nil {
+		return err
+	}
+	fmt.Fprintf(f, ",\"archive\":{\"bytes\":%d,\"sha256\":%q}}\n", found.digest.Bytes, found.digest.SHA256)
+	if err := errors.Join(f.Chmod(0o640), f.Sync()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), sidePath(m.final)); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(m.final))
+}
