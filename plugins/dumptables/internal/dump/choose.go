@@ -120,6 +120,8 @@ type numbered struct{ width int }
 
 func number(files int) numbered { return numbered{max(3, len(strconv.Itoa(files)))} }
 
-func (n numbered) file(i int, name string) string { return fmt.Sprintf("%0*d-%s.sql", n.width, i, name) }
+func (n numbered) file(i int, name string) string {
+	return fmt.Sprintf("%0*d-%s.sql", n.width, i, name)
+}
 
 var dumpFile = regexp.MustCompile(`^\.?[0-9]{3,}-[\p{L}\p{Nd}_.-]+\.sql(\.tmp)?$`)

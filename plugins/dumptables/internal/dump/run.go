@@ -59,7 +59,7 @@ func dumpTable(ctx context.Context, step *sdk.Step[Settings], source Source) err
 		return fmt.Errorf("dump table %q: %w", work.Table, err)
 	}
 	report(table.Rows)
-	if err := keep(step.Info, table); err != nil {
+	if err := keep(step.Info, partTable, table); err != nil {
 		return err
 	}
 	step.Message("%s, %s", plural(int(table.Rows), "row"), size(table.Bytes))
@@ -78,7 +78,7 @@ func dumpSchema(ctx context.Context, step *sdk.Step[Settings], source Source) er
 		return fmt.Errorf("dump the schema: %w", err)
 	}
 	step.Message("%s", plural(len(selection.Tables), "table"))
-	return keep(step.Info, Table{File: file})
+	return keep(step.Info, partSchema, Table{File: file})
 }
 
 // finish writes what comes after the rows, checks all files and completes the
@@ -157,15 +157,15 @@ func selected(ctx context.Context, step *sdk.Step[Settings], source Source) (Sel
 
 // keep records what a step has written for the finish step, beside the snapshot:
 // outputs of the own plan are not to be read by its steps.
-func keep(info sdk.Info, table Table) error {
-	if err := writeJSON(frozenDir(info), recordName(table.Table), table); err != nil {
+func keep(info sdk.Info, kind partKind, table Table) error {
+	if err := writeJSON(frozenDir(info), recordName(kind, table.Table), table); err != nil {
 		return fmt.Errorf("record what was written: %w", err)
 	}
 	return nil
 }
 
-func recordName(table string) string {
-	if table == "" {
+func recordName(kind partKind, table string) string {
+	if kind == partSchema {
 		return "schema.json"
 	}
 	return "table-" + stepName(table) + ".json"
@@ -173,9 +173,9 @@ func recordName(table string) string {
 
 // recall adds what the steps have recorded.
 func (m *Manifest) recall(info sdk.Info, selection Selection) error {
-	read := func(table string) (Table, error) {
+	read := func(kind partKind, table string) (Table, error) {
 		var record Table
-		raw, err := os.ReadFile(filepath.Join(frozenDir(info), recordName(table)))
+		raw, err := os.ReadFile(filepath.Join(frozenDir(info), recordName(kind, table)))
 		if err == nil {
 			err = json.Unmarshal(raw, &record)
 		}
@@ -185,14 +185,14 @@ func (m *Manifest) recall(info sdk.Info, selection Selection) error {
 		return record, nil
 	}
 	if selection.Mode == Recreate {
-		record, err := read("")
+		record, err := read(partSchema, "")
 		if err != nil {
 			return err
 		}
 		m.Schema = &record.File
 	}
 	for _, table := range selection.Tables {
-		record, err := read(table)
+		record, err := read(partTable, table)
 		if err != nil {
 			return err
 		}

@@ -44,7 +44,7 @@ const (
 	partFinish partKind = "finish"
 )
 
-// RestoreSettings of the controller dumptables/restoretables.
+// RestoreSettings of the controller restoretables.
 type RestoreSettings struct {
 	DSN       string `json:"dsn" jsonschema:"required,minLength=1" jsonschema_description:"The database to load into: sqlite:PATH, relative to the task file."`
 	Source    string `json:"source,omitempty" jsonschema_description:"Directory of the dump. Default: tables in the run's own directory."`
@@ -64,7 +64,7 @@ func Plugin(version string, engines map[string]Engine) sdk.Plugin {
 			Run:      d.run,
 		},
 		sdk.Controller[RestoreSettings]{
-			Name:    "dumptables/restoretables",
+			Name:    "restoretables",
 			Summary: "Load a dump into a database, checked against its manifest.",
 			Effect:  sdk.Idempotent,
 			Run:     d.restore,

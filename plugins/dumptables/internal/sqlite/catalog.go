@@ -138,7 +138,7 @@ func (s *source) shape(ctx context.Context, table string) (shape, error) {
 		JOIN sqlite_master AS m ON m.type = 'table' AND m.name = l.name
 		WHERE l.schema = 'main' AND l.name = ?`, table).Scan(&withoutRowid, &create)
 	if errors.Is(err, sql.ErrNoRows) {
-		return out, sdk.Permanent(fmt.Errorf("the snapshot has no table %q", table))
+		return out, sdk.Permanent(fmt.Errorf("there is no table %q", table))
 	}
 	if err != nil {
 		return out, explain(ctx, fmt.Errorf("look at table %q: %w", table, err))

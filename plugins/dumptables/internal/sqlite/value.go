@@ -77,6 +77,27 @@ func writeText[B string | []byte](w *bufio.Writer, text string, stored B, ok boo
 		w.WriteString(" AS TEXT)")
 		return nil
 	}
+	if strings.IndexByte(text, '\r') >= 0 {
+		writeReturns(w, text)
+		return nil
+	}
+	writeQuoted(w, text)
+	return nil
+}
+
+// writeReturns writes a text with carriage returns: the sqlite3 client drops one
+// at the end of a line, so they are put in by SQL.
+func writeReturns(w *bufio.Writer, text string) {
+	marker := `\r`
+	for i := 1; strings.Contains(text, marker); i++ {
+		marker = `\r` + strconv.Itoa(i)
+	}
+	w.WriteString("replace(")
+	writeQuoted(w, strings.ReplaceAll(text, "\r", marker))
+	w.WriteString(",'" + marker + "',char(13))")
+}
+
+func writeQuoted(w *bufio.Writer, text string) {
 	w.WriteByte('\'')
 	for {
 		i := strings.IndexByte(text, '\'')
@@ -89,7 +110,6 @@ func writeText[B string | []byte](w *bufio.Writer, text string, stored B, ok boo
 	}
 	w.WriteString(text)
 	w.WriteByte('\'')
-	return nil
 }
 
 func writeHex[B string | []byte](w *bufio.Writer, data B) {
