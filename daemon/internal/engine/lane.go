@@ -120,6 +120,9 @@ func (l *lane) takeUp(t *transition) error {
 
 // startNext starts one step of the lane, if one may start now.
 func (l *lane) startNext(t *transition) bool {
+	if l.top.Status.Ended() {
+		return false
+	}
 	if l.restarting {
 		if l.running == 0 {
 			l.restart(t)
