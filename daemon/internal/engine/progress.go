@@ -71,6 +71,9 @@ func (p *progress) endLane(l *lane) {
 
 // base is the percentage that ended steps are worth.
 func (p *progress) base(r *runner) float64 {
+	if p.total == 0 {
+		return 0 // the run could not even begin
+	}
 	done := p.done
 	for _, l := range r.lanes {
 		if !l.booked && l.tally.weight > 0 {

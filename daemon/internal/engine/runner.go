@@ -224,6 +224,7 @@ func (r *runner) refuse(cause error) error {
 	if err := r.commit(t); err != nil {
 		return errors.Join(cause, err)
 	}
+	r.finish()
 	return cause
 }
 
