@@ -26,11 +26,11 @@ func plugin(t tuning) sdk.Plugin {
 			Defaults: CreateSettings{Format: formatZstd, Level: "default"}, Run: t.create,
 		},
 		sdk.Controller[VerifySettings]{
-			Name: "compress/verify", Summary: "Read an archive and compare all that is in it with its manifests.",
+			Name: "verify", Summary: "Read an archive and compare all that is in it with its manifests.",
 			Effect: sdk.Idempotent, Defaults: VerifySettings{Pattern: defaultPattern}, Run: t.verify,
 		},
 		sdk.Controller[RestoreSettings]{
-			Name: "compress/restore", Summary: "Restore an archive into a directory.", Effect: sdk.Idempotent,
+			Name: "restore", Summary: "Restore an archive into a directory.", Effect: sdk.Idempotent,
 			Defaults: RestoreSettings{Pattern: defaultPattern, Include: []string{"**"}, MaxBytes: 1 << 40, MaxRatio: 10_000, UnsafeLinks: "refuse"},
 			Run:      t.restore,
 		},

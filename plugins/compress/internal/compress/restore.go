@@ -174,7 +174,8 @@ func (r *restorer) restoreInto(ctx context.Context, step *sdk.Step[RestoreSettin
 		}
 		return syncAll(target)
 	}
-	if err := os.Rename(staging, target); err != nil {
+	// Not os.Rename, which refuses an empty directory in that place.
+	if err := unix.Rename(staging, target); err != nil {
 		if errors.Is(err, syscall.EXDEV) || errors.Is(err, syscall.EBUSY) {
 			return sdk.Permanent(fmt.Errorf("target %s is a mount point: choose a directory in it", target))
 		}
