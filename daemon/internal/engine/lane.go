@@ -124,10 +124,10 @@ func (l *lane) startNext(t *transition) bool {
 		return false
 	}
 	if l.restarting {
-		if l.running == 0 {
-			l.restart(t)
+		if l.running > 0 {
+			return false
 		}
-		return false
+		l.restart(t)
 	}
 	if !l.top.PlanDone {
 		return l.startTop(t)
@@ -305,17 +305,18 @@ func (l *lane) keep(s task.RunStep) {
 func (l *lane) wait(s task.RunStep) {
 	l.keep(s)
 	l.waiting[s.Position] = s
-	l.r.after(s.RetryAt.Sub(l.r.e.Clock.Now()), wakeMessage{s.Position})
+	l.r.after(s.RetryAt.Sub(l.r.e.Clock.Now()), wakeMessage{s.Position, s.RetryAt})
 }
 
-// wake lets a step that waited start again.
-func (l *lane) wake(pos task.Position) {
-	s, ok := l.waiting[pos]
-	if !ok {
+// wake lets a step that waited start again. A pause of a plan that is gone
+// since wakes nobody.
+func (l *lane) wake(m wakeMessage) {
+	s, ok := l.waiting[m.pos]
+	if !ok || !s.RetryAt.Equal(m.retryAt) {
 		return
 	}
-	delete(l.waiting, pos)
-	if pos.Sub > 0 {
+	delete(l.waiting, m.pos)
+	if m.pos.Sub > 0 {
 		l.again = append(l.again, s)
 	}
 }

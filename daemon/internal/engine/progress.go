@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/stepd/stepd/daemon/internal/task"
@@ -17,12 +18,15 @@ type progress struct {
 	done    float64 // of those that have ended
 	atStart float64 // Run.Progress when this life of the run began
 
-	firstFault string
+	firstFault     string
+	firstFaultStep string
 }
 
-// load sums up the steps of the definition as they are stored.
+// load sums up the steps as they are stored, and counts them anew: the run's
+// record may be behind them.
 func (p *progress) load(r *runner) error {
 	p.atStart = r.run.Progress
+	r.run.Total, r.run.Completed, r.run.Failed, r.run.Skipped = 0, 0, 0, 0
 	return r.e.Store.View(func(rd Reader) error {
 		for i := range r.def.Steps {
 			def := &r.def.Steps[i]
@@ -32,6 +36,9 @@ func (p *progress) load(r *runner) error {
 				return fmt.Errorf("step %s of run %s is missing in the store: %w", def.Name, r.run.Ref(), err)
 			}
 			if err != nil {
+				return err
+			}
+			if err := r.count(rd, s); err != nil {
 				return err
 			}
 			if !s.Status.Ended() {
@@ -51,6 +58,39 @@ func (p *progress) load(r *runner) error {
 		}
 		return nil
 	})
+}
+
+// count adds a step of the definition, or the steps that it planned, to the
+// run's counts.
+func (r *runner) count(rd Reader, s task.RunStep) error {
+	if !s.PlanDone || s.Planned == 0 {
+		r.countLeaf(s.Status)
+		return nil
+	}
+	if s.Status == task.StepCompleted {
+		r.run.Total += s.Planned
+		r.run.Completed += s.Planned
+		return nil
+	}
+	top := s.Position.Top
+	return rd.Steps(r.id, task.Position{Top: top, Sub: 1}, func(c task.RunStep) bool {
+		if c.Position.Top == top {
+			r.countLeaf(c.Status)
+		}
+		return c.Position.Top == top
+	})
+}
+
+func (r *runner) countLeaf(status task.StepStatus) {
+	r.run.Total++
+	switch status {
+	case task.StepCompleted:
+		r.run.Completed++
+	case task.StepFailed:
+		r.run.Failed++
+	case task.StepSkipped:
+		r.run.Skipped++
+	}
 }
 
 // part is what one step is worth, in percent of the run.
@@ -112,6 +152,14 @@ func (p *progress) update(r *runner) {
 func (p *progress) fault(step, text string) {
 	if p.firstFault == "" {
 		p.firstFault = fmt.Sprintf("step %s failed: %s", step, firstLine(text))
+		p.firstFaultStep = step
+	}
+}
+
+// forgive forgets a fault among the planned steps of a step that starts again.
+func (p *progress) forgive(step string) {
+	if strings.HasPrefix(p.firstFaultStep, step+"/") {
+		p.firstFault, p.firstFaultStep = "", ""
 	}
 }
 

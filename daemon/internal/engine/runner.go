@@ -38,6 +38,7 @@ type runner struct {
 	lastTimer   int
 	polling     bool
 	lookups     int             // controllers that are being looked up
+	booked      time.Time       // when the run's record was last written for its planned steps
 	interrupted bool            // a step waits for a person
 	asking      context.Context // for lookups; ends with main
 
@@ -72,7 +73,10 @@ type (
 		attempt *attempt
 		outcome task.Outcome
 	}
-	wakeMessage     struct{ pos task.Position }
+	wakeMessage struct {
+		pos     task.Position
+		retryAt time.Time
+	}
 	deadlineMessage struct{}
 	pollMessage     struct{}
 	timerMessage    struct {
@@ -247,7 +251,7 @@ func (r *runner) handle(t *transition, message any) {
 		r.settle(t, m.attempt, m.outcome)
 	case wakeMessage:
 		for _, l := range r.lanes {
-			l.wake(m.pos)
+			l.wake(m)
 		}
 	case cancelMessage:
 		r.cancel(t, m)

@@ -18,6 +18,10 @@ const (
 	defaultMaxBackoff = 5 * time.Minute
 )
 
+// bookInterval is how old the counts in a run's record may be while its planned
+// steps are carried out.
+const bookInterval = time.Second
+
 // fault is why an attempt did not complete its step.
 type fault struct {
 	reason string // one of task.Reason...
@@ -36,12 +40,12 @@ func (r *runner) settle(t *transition, a *attempt, o task.Outcome) {
 		l.planned(t, a, o)
 	case o.Kind == task.OutcomeCompleted:
 		l.complete(t, a, o)
-	case o.Kind == task.OutcomeSessionLost && !a.plan:
-		l.sessionLost(t, s, o)
 	case errors.Is(cause, task.CauseCancelled):
 		l.cancelled(t, s, o)
 	case errors.Is(cause, task.CauseStopping):
 		l.stopped(t, s)
+	case o.Kind == task.OutcomeSessionLost && !a.plan:
+		l.sessionLost(t, s, o)
 	case errors.Is(cause, task.CauseDeadline):
 		l.fault(t, s, a.timedOut(o))
 	default:
@@ -105,11 +109,22 @@ func (l *lane) planned(t *transition, a *attempt, o task.Outcome) {
 func (l *lane) ended(t *transition, s task.RunStep) {
 	l.keep(s)
 	t.put(s)
-	t.runChanged = true
 	if s.Position.Sub > 0 {
 		l.tally.end(s)
+		l.r.bookPlanned(t)
 	} else {
+		t.runChanged = true
 		l.r.progress.endLane(l)
+	}
+}
+
+// bookPlanned writes the run's own record now and then only: its counts can be
+// had from the steps, which is what load does, and a record less a step is a
+// third less to commit.
+func (r *runner) bookPlanned(t *transition) {
+	if now := r.e.Clock.Now(); now.Sub(r.booked) >= bookInterval {
+		r.booked = now
+		t.runChanged = true
 	}
 }
 
@@ -224,7 +239,9 @@ func (l *lane) stopped(t *transition, s task.RunStep) {
 		return
 	}
 	l.giveBack(t, s)
-	t.say(task.LogInfo, l.fullName(s), s.Attempt, "stopped with the daemon; it goes on when that is back")
+	if l.r.halt.why == haltStop {
+		t.say(task.LogInfo, l.fullName(s), s.Attempt, "stopped with the daemon; it goes on when that is back")
+	}
 }
 
 // lose takes up a step that was running when the daemon died.
@@ -243,31 +260,42 @@ func (l *lane) lose(t *transition, s task.RunStep) {
 }
 
 // sessionLost starts the whole group again: completed steps too, as they
-// belong to a session that is gone.
+// belong to a session that is gone. Work that must not be repeated is left for
+// a person instead.
 func (l *lane) sessionLost(t *transition, s task.RunStep, o task.Outcome) {
+	if l.top.Effect == task.AtMostOnce {
+		l.interrupt(t, s, o.Message)
+		return
+	}
 	l.giveBack(t, s)
-	if l.restarting {
+	if l.restarting || l.top.Status.Ended() || l.r.halt.why != goOn {
+		return // one loss counts once; a run that ends leaves it to whoever continues it
+	}
+	l.top.Losses++
+	if l.top.Losses >= maxLosses {
+		l.giveUp(t, fmt.Sprintf("the session of its plan was lost %d times: %s", l.top.Losses, o.Message))
 		return
 	}
 	l.restarting = true
-	l.top.Losses++
-	l.keep(l.top)
 	t.put(l.top)
-	if l.top.Losses >= maxLosses || l.r.halt.why != goOn {
-		l.restarting = false
-		l.again = nil
-		top := l.top
-		l.fault(t, top, fault{reason: task.ReasonLost, text: fmt.Sprintf(
-			"the session of its plan was lost %d times: %s", l.top.Losses, o.Message)})
-		l.r.haltFor(fmt.Sprintf("step %s failed: its session was lost", l.def.Name))
-		return
-	}
 	t.say(task.LogWarn, l.def.Name, 0, o.Message+"; all its planned steps start again, so that none is of another session")
 	for _, a := range l.r.attempts {
 		if a.lane == l {
 			t.after(func() { a.end(task.CauseStopping, "") })
 		}
 	}
+}
+
+// giveUp ends a planner whose planned steps cannot be carried out. What of
+// them still runs may end; nothing new is started.
+func (l *lane) giveUp(t *transition, why string) {
+	top := l.top
+	top.Status = mustStep(top.Status, task.EventFail)
+	top.Reason, top.Error, top.EndedAt = task.ReasonLost, cut(why, task.MaxMessage), l.r.e.Clock.Now()
+	l.ended(t, top)
+	t.say(task.LogError, l.def.Name, 0, "failed: "+top.Error)
+	l.r.progress.fault(l.def.Name, top.Error)
+	l.r.haltFor(fmt.Sprintf("step %s failed: its session was lost", l.def.Name))
 }
 
 // restart forgets the planned steps and plans anew. Nothing of the lane runs.
@@ -279,6 +307,9 @@ func (l *lane) restart(t *transition) {
 	l.top.Status = mustStep(l.top.Status, task.EventRelease)
 	l.top.PlanDone, l.top.Planned, l.top.Session = false, 0, ""
 	l.top.Tries = 0
+	if l.tally.failed > 0 {
+		l.r.progress.forgive(l.def.Name)
+	}
 	l.tally = tally{}
 	l.window, l.again, l.handled = nil, nil, map[task.Position]bool{}
 	for pos := range l.waiting {
