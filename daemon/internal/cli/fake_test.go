@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/stepd/stepd/daemon/internal/api"
@@ -20,6 +21,16 @@ type backend struct {
 	empty bool
 	// hold, when set, keeps a watched run going until it is closed.
 	hold chan struct{}
+
+	watched chan string // refs, as watching them begins
+}
+
+// await waits until somebody watches the run.
+func (b *backend) await(t *testing.T, ref string) {
+	t.Helper()
+	if got := <-b.watched; got != ref {
+		t.Fatalf("%s is watched", got)
+	}
 }
 
 var then = time.Date(2026, 11, 24, 6, 0, 0, 0, time.UTC)
@@ -30,7 +41,7 @@ func at(seconds int) *time.Time {
 }
 
 func newBackend() *backend {
-	b := &backend{tasks: map[string]*api.Task{}, runs: map[string]*api.Run{}}
+	b := &backend{tasks: map[string]*api.Task{}, runs: map[string]*api.Run{}, watched: make(chan string, 64)}
 	for _, name := range []string{"backup", "import", "newsletter", "show"} {
 		b.tasks[name] = &api.Task{Name: name, Status: "ready", MaxParallel: 1, StepCount: 2, Version: 1, CreatedBy: "ada",
 			Dir: "/srv/shop", CreatedAt: then, UpdatedAt: then}
@@ -289,6 +300,7 @@ func (b *backend) Watch(ctx context.Context, ref string, send func(api.Event) er
 	}
 	r, hold := *run, b.hold
 	b.mu.Unlock()
+	b.watched <- ref
 	eta := 12.0
 	step := func(name, pos, status, message, fault string) *api.Step {
 		return &api.Step{Name: name, Position: pos, Status: status, Message: message, Error: fault, Attempt: 1, StartedAt: at(0), EndedAt: at(2)}

@@ -1,0 +1,225 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stepd/stepd/daemon/internal/api/server"
+	"github.com/stepd/stepd/daemon/internal/cli"
+)
+
+// told collects what is written and lets a test wait for words in it.
+type told struct {
+	mu   sync.Mutex
+	cond *sync.Cond
+	text bytes.Buffer
+}
+
+func newTold() *told {
+	w := &told{}
+	w.cond = sync.NewCond(&w.mu)
+	return w
+}
+
+func (w *told) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cond.Broadcast()
+	return w.text.Write(b)
+}
+
+func (w *told) await(t *testing.T, words string) {
+	t.Helper()
+	timeout := time.AfterFunc(20*time.Second, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		_, _ = w.text.WriteString("\n(timeout)")
+		w.cond.Broadcast()
+	})
+	defer timeout.Stop()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for !strings.Contains(w.text.String(), words) {
+		if strings.HasSuffix(w.text.String(), "(timeout)") {
+			t.Fatalf("nobody said %q:\n%s", words, w.text.String())
+		}
+		w.cond.Wait()
+	}
+}
+
+func (w *told) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+// listen starts a daemon at path and returns what stops it.
+func listen(t *testing.T, path string, b *backend) (stop func()) {
+	t.Helper()
+	l, err := server.Listen(path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := server.New(server.Options{Backend: b})
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	return sync.OnceFunc(func() {
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+type command struct {
+	out, err *told
+	code     chan int
+}
+
+func start(ctx context.Context, socket string, args ...string) command {
+	c := command{newTold(), newTold(), make(chan int, 1)}
+	app := cli.New(cli.Deps{Stdin: strings.NewReader(""), Stdout: c.out, Stderr: c.err, Getenv: func(name string) string {
+		return map[string]string{"STEPD_SOCKET": socket}[name]
+	}})
+	go func() { c.code <- app.Run(ctx, args) }()
+	return c
+}
+
+func (c command) want(t *testing.T, code int, out, err string) {
+	t.Helper()
+	if got := <-c.code; got != code {
+		t.Errorf("exit code %d, want %d", got, code)
+	}
+	if !strings.Contains(c.out.String(), out) || out == "" && c.out.String() != "" {
+		t.Errorf("stdout:\n%s\nwant: %s", c.out, out)
+	}
+	if !strings.Contains(c.err.String(), err) {
+		t.Errorf("stderr:\n%s\nwant: %s", c.err, err)
+	}
+}
+
+func TestFollowingOutlivesARestartOfTheDaemon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	b := newBackend()
+	b.hold = make(chan struct{})
+	stop := listen(t, path, b)
+	c := start(t.Context(), path, "run", "backup", "--follow")
+	c.err.await(t, "60 %")
+	stop()
+	c.err.await(t, "the daemon is gone; waiting for it")
+	close(b.hold)
+	defer listen(t, path, b)()
+	c.want(t, 0, "backup/42 completed", "the daemon is back")
+}
+
+func TestAnInterruptLeavesTheRunAlone(t *testing.T) {
+	for _, quiet := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "s")
+		b := newBackend()
+		b.hold = make(chan struct{})
+		stop := listen(t, path, b)
+		ctx, cancel := context.WithCancel(t.Context())
+		args := []string{"run", "backup", "--follow"}
+		if quiet {
+			args = append(args, "--quiet")
+		}
+		c := start(ctx, path, args...)
+		if quiet {
+			b.await(t, "backup/42")
+		} else {
+			c.err.await(t, "60 %")
+		}
+		cancel()
+		c.want(t, 130, "", "backup/42 goes on; watch it again: stepd run show backup/42 --follow; end it: stepd cancel backup/42")
+		stop()
+		if r := b.runs["backup/42"]; r.Status != "running" || r.CancelRequested {
+			t.Errorf("the run: %+v", r)
+		}
+	}
+}
+
+func TestAnInterruptEndsAQuestionToADaemonThatHangs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	b := newBackend()
+	b.mu.Lock() // it answers nothing now
+	stop := listen(t, path, b)
+	ctx, cancel := context.WithCancel(t.Context())
+	c := start(ctx, path, "tasks")
+	cancel()
+	c.want(t, 130, "", "")
+	b.mu.Unlock()
+	stop()
+}
+
+// onTerminal runs a command of its own on a terminal of a given width and
+// returns all that it wrote there.
+func onTerminal(t *testing.T, socket, width string, meanwhile func(*told, io.Writer), args ...string) string {
+	t.Helper()
+	script, err := exec.LookPath("script")
+	if err != nil {
+		t.Fatal("this test needs script(1), of the package bsdutils")
+	}
+	cmd := exec.CommandContext(t.Context(), script, "-qefc", "stty rows 30 cols "+width+"; exec stepd "+strings.Join(args, " "), "/dev/null")
+	cmd.Env = append(os.Environ(), "STEPD_SOCKET="+socket, "TERM=xterm", "LANG=C.UTF-8")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := newTold()
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if meanwhile != nil {
+		meanwhile(out, in)
+	}
+	_ = cmd.Wait() // the exit code is told elsewhere
+	_ = in.Close()
+	return out.String()
+}
+
+func TestATerminalSeesBarsAndIsAskedBeforeADeletion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	b := newBackend()
+	b.hold = make(chan struct{})
+	defer listen(t, path, b)()
+	answer := func(line string) func(*told, io.Writer) {
+		return func(seen *told, in io.Writer) {
+			seen.await(t, "[y/N]")
+			_, _ = io.WriteString(in, line)
+		}
+	}
+	out := onTerminal(t, path, "100", func(seen *told, _ io.Writer) {
+		seen.await(t, "━") // the bars are there while the run goes on
+		close(b.hold)
+	}, "run", "backup", "--follow")
+	for _, want := range []string{"tables/actor", "12 s left", " in 5.0 s: 3 steps", "\x1b[32mcompleted"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q on the terminal:\n%q", want, out)
+		}
+	}
+	if out := onTerminal(t, path, "100", answer("n\n"), "task", "delete", "import"); !strings.Contains(out, "nothing was deleted") || b.tasks["import"] == nil {
+		t.Errorf("no is no:\n%s", out)
+	}
+	if out := onTerminal(t, path, "100", answer("y\n"), "task", "delete", "import"); !strings.Contains(out, "import is deleted") || b.tasks["import"] != nil {
+		t.Errorf("yes is yes:\n%s", out)
+	}
+}
+
+func TestNoColorIsHeard(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	defer listen(t, path, newBackend())()
+	if out := onTerminal(t, path, "80", nil, "--no-color", "tasks"); strings.Contains(out, "\x1b[") {
+		t.Errorf("colours:\n%q", out)
+	}
+}
