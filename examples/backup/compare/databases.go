@@ -134,7 +134,11 @@ func query(ctx context.Context, db *sql.DB, table string) (string, []string, err
 			order = append(order, "+"+quoted+" COLLATE BINARY")
 		}
 	}
-	return "SELECT " + strings.Join(columns, ", ") + ` FROM "` + strings.ReplaceAll(table, `"`, `""`) + `" ORDER BY ` + strings.Join(order, ", "), names, rows.Err()
+	from := ` FROM "` + strings.ReplaceAll(table, `"`, `""`) + `"`
+	if table == "sqlite_stat1" {
+		from += ` WHERE tbl NOT IN (SELECT name FROM pragma_table_list WHERE type = 'shadow')`
+	}
+	return "SELECT " + strings.Join(columns, ", ") + from + " ORDER BY " + strings.Join(order, ", "), names, rows.Err()
 }
 
 func compareTable(ctx context.Context, left, right *sql.DB, table string, r *report) error {
