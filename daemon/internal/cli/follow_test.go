@@ -170,7 +170,7 @@ func onTerminal(t *testing.T, socket, width string, meanwhile func(*told, io.Wri
 		t.Fatal("this test needs script(1), of the package bsdutils")
 	}
 	cmd := exec.CommandContext(t.Context(), script, "-qefc", "stty rows 30 cols "+width+"; exec stepd "+strings.Join(args, " "), "/dev/null")
-	cmd.Env = append(os.Environ(), "STEPD_SOCKET="+socket, "TERM=xterm", "LANG=C.UTF-8")
+	cmd.Env = append(os.Environ(), "STEPD_SOCKET="+socket, "TERM=xterm", "GORACE="+noRaceSleep, "LANG=C.UTF-8")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

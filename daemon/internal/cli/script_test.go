@@ -14,14 +14,31 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 
 	"github.com/stepd/stepd/daemon/internal/api/server"
 	"github.com/stepd/stepd/daemon/internal/cli"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"stepd": stepd})
+	testscript.Main(noLeaks{m}, map[string]func(){"stepd": stepd})
 }
+
+// noLeaks fails tests that pass and leave goroutines behind.
+type noLeaks struct{ *testing.M }
+
+func (m noLeaks) Run() int {
+	code := m.M.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// noRaceSleep is a GORACE that spares each command the second that the race
+// detector waits at its end.
+const noRaceSleep = "atexit_sleep_ms=0"
 
 // stepd is the command that the scripts call, a process of its own.
 func stepd() {
@@ -83,6 +100,7 @@ func TestScripts(t *testing.T) {
 			d := &daemon{socket: filepath.Join(dir, "s"), backend: newBackend()}
 			env.Values[daemonKey{}] = d
 			env.Setenv("STEPD_SOCKET", d.socket)
+			env.Setenv("GORACE", noRaceSleep)
 			env.Defer(func() {
 				if err := errors.Join(d.stop(), os.RemoveAll(dir)); err != nil {
 					env.T().Log(err)

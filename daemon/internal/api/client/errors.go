@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"syscall"
 )
 
@@ -61,7 +60,7 @@ func (e *DownError) Hint() string {
 	case NoSocket, NobodyListens:
 		return "start it with: systemctl start stepd, or: stepd serve; another socket is named with --socket or STEPD_SOCKET"
 	case NotPermitted:
-		return fmt.Sprintf("ask for membership in the group of %s, or use sudo", filepath.Dir(e.Socket))
+		return "ask for membership in the group of the socket and its directory, or use sudo"
 	}
 	return "see how it is with: systemctl status stepd"
 }
