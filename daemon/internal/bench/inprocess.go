@@ -201,7 +201,7 @@ func (w *world) commitAlone(ctx context.Context, n int) (time.Duration, error) {
 // benchParallel compares 64 tasks at once with bare calls of the same plugin
 // at that concurrency.
 func benchParallel(ctx context.Context, o options) error {
-	const tasks, n = 64, 200
+	const tasks, n = 64, 500
 	w, err := openWorld(o, "parallel", tasks)
 	if err != nil {
 		return err
