@@ -63,6 +63,8 @@ func newAttempt(l *lane, s task.RunStep, plan bool) *attempt {
 	a.work.Attempt = a.id
 	if s.Position.Sub > 0 {
 		a.work.Session = l.top.Session
+	} else {
+		a.work.Settings = l.def.Settings
 	}
 	if !plan {
 		a.part = r.progress.part(l, s)
@@ -118,13 +120,6 @@ func (a *attempt) launch() {
 // perform runs in the attempt's goroutine.
 func (a *attempt) perform() task.Outcome {
 	e := a.r.e
-	if a.id.Position.Sub == 0 {
-		settings, err := task.MergeSettings(a.r.def.Settings, a.lane.def.Settings, a.lane.info.Schema)
-		if err != nil {
-			return task.Outcome{Kind: task.OutcomePermanent, Message: err.Error()}
-		}
-		a.work.Settings = settings
-	}
 	if a.plan {
 		if err := a.clearPlan(); err != nil {
 			return task.Outcome{Kind: task.OutcomeFailed, Message: fmt.Sprintf("clear the last plan: %v", err)}

@@ -23,7 +23,7 @@ type Task struct {
 	Name        string          `json:"name"`
 	Description string          `json:"description,omitempty"`
 	CreatedBy   string          `json:"created_by,omitempty"`
-	Settings    json.RawMessage `json:"settings,omitempty"` // an object: defaults for the settings of all steps
+	Settings    json.RawMessage `json:"settings,omitempty"` // an object: what steps took their defaults from
 	Steps       []Step          `json:"steps"`
 
 	// Dir is the absolute directory that relative paths in settings start
@@ -45,8 +45,8 @@ func (t *Task) Parallel() int { return max(1, t.MaxParallel) }
 // Step is one unit of work in a definition.
 type Step struct {
 	Name       string          `json:"name"`
-	Controller string          `json:"controller"` // "plugin" or "plugin/controller"
-	Settings   json.RawMessage `json:"settings,omitempty"`
+	Controller string          `json:"controller"`         // "plugin" or "plugin/controller"
+	Settings   json.RawMessage `json:"settings,omitempty"` // an object, whole: the task's defaults are in it
 
 	// Order groups steps: equal orders may run side by side, a lower order
 	// ends before a higher one starts. Never decreases along Task.Steps.
