@@ -337,6 +337,9 @@ func (c *controllers) begin(w task.Work, prefix string) int {
 	c.calls = append(c.calls, fmt.Sprintf("%s%s#%d", prefix, w.Step, w.Attempt.Number))
 	c.running++
 	c.most = max(c.most, c.running)
+	if w.Attempt.Position.Sub > 0 {
+		w.Settings = nil
+	}
 	c.work[w.Step] = w
 	key := fmt.Sprintf("%d %s%s", w.Attempt.Run, prefix, w.Step)
 	c.count[key]++

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -32,7 +33,7 @@ func (e *Engine) Find(ref string) (RunView, error) {
 		return err
 	})
 	if err != nil {
-		return RunView{}, fmt.Errorf("run %s: %w", ref, err)
+		return RunView{}, missing("run", ref, err)
 	}
 	return e.live(run), nil
 }
@@ -59,9 +60,13 @@ func (e *Engine) live(run task.Run) RunView {
 	case task.RunRunning:
 		if r := e.runner(run.ID); r != nil {
 			event := r.event(EventSnapshot)
-			if event.Run.ID == run.ID {
+			switch event.Run.Status {
+			case "": // it has not begun yet
+			case task.RunRunning:
 				view.Run.Progress = max(run.Progress, event.Run.Progress)
 				view.ETA, view.HasETA, view.Active = event.ETA, event.HasETA, event.Active
+			default: // it has ended since
+				view.Run = event.Run
 			}
 		}
 	}
@@ -287,6 +292,14 @@ func (e *Engine) inputs(r *runner, own task.Position, step, name, after string) 
 		return err
 	})
 	return items, next, err
+}
+
+// missing names what was not found as the person who asked named it.
+func missing(what, name string, err error) error {
+	if errors.Is(err, task.ErrNotFound) {
+		err = task.ErrNotFound
+	}
+	return fmt.Errorf("%s %q: %w", what, name, err)
 }
 
 func childNamed(rd Reader, id task.RunID, top uint32, name string) (task.Position, error) {

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
 
@@ -104,16 +103,17 @@ func (w *watchers) publish(event Event) {
 
 // Watch sends events of one run until it has ended, or of all runs (id 0)
 // until ctx ends or send fails. It begins with a snapshot of each run that is
-// alive, or of the one that was asked for.
+// alive, or of the one that was asked for. The progress that it sends of a run
+// never falls within one life of the run.
 func (e *Engine) Watch(ctx context.Context, id task.RunID, send func(Event) error) error {
 	one := e.watchers.add(id)
 	defer e.watchers.remove(one)
-	if ended, err := e.sendSnapshots(id, send); err != nil || ended {
+	s := &sender{e: e, id: id, send: send, high: map[task.RunID]float64{}, marks: map[task.RunID]float64{}}
+	if ended, err := s.snapshots(); err != nil || ended {
 		return err
 	}
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
-	last := map[task.RunID]float64{}
 	for {
 		var err error
 		ended := false
@@ -122,12 +122,11 @@ func (e *Engine) Watch(ctx context.Context, id task.RunID, send func(Event) erro
 			return ctx.Err()
 		case event := <-one.events:
 			e.estimate(&event)
-			err = send(event)
-			ended = id != 0 && event.Kind == EventRun && !event.Run.Status.Alive()
+			ended, err = s.pass(event)
 		case <-one.lagged:
-			ended, err = e.sendSnapshots(id, send)
+			ended, err = s.snapshots()
 		case <-tick.C:
-			err = e.sendProgress(id, last, send)
+			err = s.progress()
 		}
 		if err != nil || ended {
 			return err
@@ -135,41 +134,78 @@ func (e *Engine) Watch(ctx context.Context, id task.RunID, send func(Event) erro
 	}
 }
 
-func (e *Engine) sendSnapshots(id task.RunID, send func(Event) error) (ended bool, err error) {
-	if id != 0 && e.runner(id) == nil {
-		run, err := e.Run(id)
-		if err != nil {
-			return false, err
-		}
-		return !run.Status.Alive(), send(Event{Kind: EventSnapshot, Run: run.Run})
-	}
-	for _, r := range e.watched(id) {
-		if err := send(r.event(EventSnapshot)); err != nil {
-			return false, err
-		}
-	}
-	return false, nil
+// sender is one watcher's side of Watch.
+type sender struct {
+	e    *Engine
+	id   task.RunID // 0: all runs
+	send func(Event) error
+
+	high  map[task.RunID]float64 // progress that was sent, of runs that are carried out
+	marks map[task.RunID]float64 // what the last progress event was about
 }
 
-// sendProgress sends what has moved since last.
-func (e *Engine) sendProgress(id task.RunID, last map[task.RunID]float64, send func(Event) error) error {
+// pass sends the event and reports whether it was the last one.
+func (s *sender) pass(event Event) (ended bool, err error) {
+	id := event.Run.ID
+	if event.Run.Status == task.RunRunning {
+		// Events may have been made before a sign of progress that was sent.
+		event.Run.Progress = max(event.Run.Progress, s.high[id])
+		s.high[id] = event.Run.Progress
+	} else {
+		delete(s.high, id)
+	}
+	err = s.send(event)
+	return s.id != 0 && event.Kind != EventStep && !event.Run.Status.Alive(), err
+}
+
+func (s *sender) snapshots() (ended bool, err error) {
+	var runs []task.Run
+	err = s.e.Store.View(func(rd Reader) error {
+		if s.id != 0 {
+			run, err := rd.Run(s.id)
+			runs = []task.Run{run}
+			return err
+		}
+		runs = nil
+		return rd.ActiveRuns(func(run task.Run) bool {
+			runs = append(runs, run)
+			return true
+		})
+	})
+	if err != nil {
+		return false, err
+	}
+	for _, run := range runs {
+		live := s.e.live(run)
+		event := Event{Kind: EventSnapshot, Run: live.Run, ETA: live.ETA, HasETA: live.HasETA, Active: live.Active}
+		if ended, err = s.pass(event); err != nil {
+			return false, err
+		}
+	}
+	return ended, nil
+}
+
+// progress sends what has moved since the last time.
+func (s *sender) progress() error {
 	seen := map[task.RunID]float64{}
-	for _, r := range e.watched(id) {
+	for _, r := range s.e.watched(s.id) {
 		event := r.event(EventProgress)
+		if event.Run.Status != task.RunRunning {
+			continue // it has not begun, or has just ended
+		}
 		mark := event.Run.Progress
-		for _, s := range event.Active {
-			mark += s.Fraction * float64(s.Position.Sub+1) // any change shows
+		for _, v := range event.Active {
+			mark += v.Fraction * float64(v.Position.Sub+1) // any change shows
 		}
 		seen[r.id] = mark
-		if old, ok := last[r.id]; ok && old == mark && len(event.Active) == 0 {
+		if old, ok := s.marks[r.id]; ok && old == mark && len(event.Active) == 0 {
 			continue
 		}
-		if err := send(event); err != nil {
+		if _, err := s.pass(event); err != nil {
 			return err
 		}
 	}
-	clear(last)
-	maps.Copy(last, seen)
+	s.marks = seen
 	return nil
 }
 
@@ -193,8 +229,10 @@ func (e *Engine) estimate(event *Event) {
 	}
 	if r := e.runner(event.Run.ID); r != nil {
 		live := r.event(event.Kind)
-		event.Run.Progress = max(event.Run.Progress, live.Run.Progress)
-		event.ETA, event.HasETA = live.ETA, live.HasETA
+		if live.Run.Status == task.RunRunning && event.Run.Status == task.RunRunning {
+			event.Run.Progress = max(event.Run.Progress, live.Run.Progress)
+			event.ETA, event.HasETA = live.ETA, live.HasETA
+		}
 	}
 }
 
