@@ -312,7 +312,11 @@ func apiError(err error) error {
 		{task.ErrDiskFull, api.CodeDiskFull}, {task.ErrStopping, api.CodeStopping}, {task.ErrStoreFailed, api.CodeInternal},
 	} {
 		if errors.Is(err, m.is) {
-			return &api.Error{Code: m.code, Message: strings.TrimSuffix(err.Error(), ": "+m.is.Error())}
+			text := strings.TrimSuffix(err.Error(), ": "+m.is.Error())
+			if m.code == api.CodeNotFound {
+				text = "there is no " + text
+			}
+			return &api.Error{Code: m.code, Message: text}
 		}
 	}
 	return err

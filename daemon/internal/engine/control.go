@@ -14,7 +14,7 @@ func (e *Engine) Submit(ctx context.Context, name, by string) (task.Run, error) 
 	return e.create(ctx, func(tx Tx) (task.Task, task.Run, error) {
 		def, err := tx.Task(name)
 		if err != nil {
-			return def, task.Run{}, fmt.Errorf("task %s: %w", name, err)
+			return def, task.Run{}, missing("task", name, err)
 		}
 		if def.Disabled {
 			return def, task.Run{}, fmt.Errorf("task %s is disabled (stepd task enable %s): %w", name, name, task.ErrState)

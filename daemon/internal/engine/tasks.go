@@ -101,7 +101,7 @@ func (e *Engine) Task(name string) (t task.Task, err error) {
 		return err
 	})
 	if err != nil {
-		err = fmt.Errorf("task %s: %w", name, err)
+		err = missing("task", name, err)
 	}
 	return t, err
 }
@@ -137,7 +137,7 @@ func (e *Engine) Tasks(after string, limit int) (list []task.Task, last []*RunVi
 func (e *Engine) SetDisabled(ctx context.Context, name string, disabled bool) (t task.Task, err error) {
 	err = e.Store.Update(ctx, func(tx Tx) error {
 		if t, err = tx.Task(name); err != nil {
-			return fmt.Errorf("task %s: %w", name, err)
+			return missing("task", name, err)
 		}
 		if t.Disabled == disabled {
 			return nil
@@ -155,7 +155,7 @@ func (e *Engine) SetDisabled(ctx context.Context, name string, disabled bool) (t
 func (e *Engine) DeleteTask(ctx context.Context, name string) error {
 	return e.Store.Update(ctx, func(tx Tx) error {
 		if _, err := tx.Task(name); err != nil {
-			return fmt.Errorf("task %s: %w", name, err)
+			return missing("task", name, err)
 		}
 		var alive string
 		err := tx.ActiveRuns(func(run task.Run) bool {

@@ -112,7 +112,7 @@ type RunStep struct {
 	Planned  int    `json:"planned,omitempty"`
 	PlanDone bool   `json:"plan_done,omitempty"`
 	Planning bool   `json:"planning,omitempty"` // the running attempt plans and does no work yet
-	Session  string `json:"session,omitempty"` // what the plugin holds open for the planned steps
+	Session  string `json:"session,omitempty"`  // what the plugin holds open for the planned steps
 
 	// Effect is what the controller declared when the step was first started.
 	// It outlives the plugin: recovery goes by it. Planned steps take their

@@ -1,7 +1,6 @@
 package task_test
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
@@ -95,38 +94,6 @@ func TestDefaultsOfADefinition(t *testing.T) {
 	for e, want := range map[task.Effect]bool{"idempotent": true, "resumable": true, "at_most_once": true, "": false, "once": false} {
 		if e.Valid() != want {
 			t.Errorf("effect %q: Valid is %v", e, e.Valid())
-		}
-	}
-}
-
-func TestMergeSettings(t *testing.T) {
-	closed := `{"properties":{"dir":{},"level":{}},"additionalProperties":false}`
-	for name, c := range map[string]struct{ defaults, own, schema, want string }{
-		"nothing at all":                     {"", "", "", `{}`},
-		"own alone, untouched":               {"", `{"a": 1}`, closed, `{"a": 1}`},
-		"defaults alone":                     {`{"dir":"/b"}`, "", "", `{"dir":"/b"}`},
-		"own wins":                           {`{"dir":"/b","level":1}`, `{"level":9}`, closed, `{"dir":"/b","level":9}`},
-		"own wins whole, not deep":           {`{"dir":{"a":1,"b":2}}`, `{"dir":{"a":3}}`, closed, `{"dir":{"a":3}}`},
-		"an own null wins":                   {`{"dir":"/b"}`, `{"dir":null}`, closed, `{"dir":null}`},
-		"a closed schema drops foreign ones": {`{"dir":"/b","smtp":"x"}`, `{}`, closed, `{"dir":"/b"}`},
-		"but never own ones":                 {`{"dir":"/b"}`, `{"typo":1}`, closed, `{"dir":"/b","typo":1}`},
-		"an open schema keeps them":          {`{"smtp":"x"}`, "", `{"properties":{"dir":{}}}`, `{"smtp":"x"}`},
-		"open in words":                      {`{"smtp":"x"}`, "", `{"additionalProperties":true}`, `{"smtp":"x"}`},
-		"numbers keep their digits":          {`{"n":12345678901234567890}`, `{"m":1.10}`, "", `{"m":1.10,"n":12345678901234567890}`},
-	} {
-		got, err := task.MergeSettings(json.RawMessage(c.defaults), json.RawMessage(c.own), json.RawMessage(c.schema))
-		if err != nil || string(got) != c.want {
-			t.Errorf("%s: got %s, %v, want %s", name, got, err, c.want)
-		}
-	}
-	for name, c := range map[string]struct{ defaults, own, schema, part string }{
-		"broken schema":   {`{}`, `{}`, `[`, "schema"},
-		"broken defaults": {`[1]`, `{}`, ``, "task's settings"},
-		"broken own":      {`{}`, `"x"`, ``, "step's settings"},
-	} {
-		_, err := task.MergeSettings(json.RawMessage(c.defaults), json.RawMessage(c.own), json.RawMessage(c.schema))
-		if err == nil || !strings.Contains(err.Error(), c.part) {
-			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
