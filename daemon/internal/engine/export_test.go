@@ -10,6 +10,3 @@ func Waiting(e *Engine, id task.RunID) int {
 	}
 	return len(r.inbox)
 }
-
-// ShareOf is what a planned step weighs against its siblings.
-func ShareOf(s task.RunStep) float64 { return share(s) }

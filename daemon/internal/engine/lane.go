@@ -381,11 +381,14 @@ func fullName(top string, s task.RunStep) string {
 	return top + "/" + s.Name
 }
 
+// maxShare keeps the sum of whatever plugins say a number.
+const maxShare = 1e12
+
 // share is what a planned step weighs against its siblings.
 func share(s task.RunStep) float64 {
 	switch {
 	case s.Weight > 0:
-		return s.Weight
+		return min(s.Weight, maxShare)
 	case s.ETA > 0:
 		return s.ETA.Seconds()
 	}
@@ -394,12 +397,12 @@ func share(s task.RunStep) float64 {
 
 func (y *tally) plan(s task.RunStep) {
 	y.weight += share(s)
-	y.eta += s.ETA
+	y.eta += max(0, s.ETA)
 }
 
 func (y *tally) end(s task.RunStep) {
 	y.weightDone += share(s)
-	y.etaDone += s.ETA
+	y.etaDone += max(0, s.ETA)
 	switch s.Status {
 	case task.StepCompleted, task.StepSkipped:
 		y.completed++
