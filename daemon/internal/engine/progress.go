@@ -14,9 +14,11 @@ const almost = 99.99
 
 // progress weighs a run. It belongs to the runner's goroutine.
 type progress struct {
-	total   float64 // weight of all steps of the definition
-	done    float64 // of those that have ended
-	atStart float64 // Run.Progress when this life of the run began
+	total float64 // weight of all steps of the definition
+	done  float64 // of those that have ended
+
+	startedAt time.Time // when this runner took the run up
+	atStart   float64   // Run.Progress then
 
 	firstFault     string
 	firstFaultStep string
@@ -25,7 +27,7 @@ type progress struct {
 // load sums up the steps as they are stored, and counts them anew: the run's
 // record may be behind them.
 func (p *progress) load(r *runner) error {
-	p.atStart = r.run.Progress
+	p.startedAt, p.atStart = r.e.Clock.Now(), r.run.Progress
 	r.run.Total, r.run.Completed, r.run.Failed, r.run.Skipped = 0, 0, 0, 0
 	return r.e.Store.View(func(rd Reader) error {
 		for i := range r.def.Steps {

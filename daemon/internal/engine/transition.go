@@ -113,7 +113,7 @@ func (r *runner) show() {
 	defer r.mu.Unlock()
 	r.state.run = r.run
 	r.state.base, r.state.planned = r.progress.base(r), r.progress.remaining(r)
-	r.state.lifeStart, r.state.lifeProgress = r.run.StartedAt, r.progress.atStart
+	r.state.lifeStart, r.state.lifeProgress = r.progress.startedAt, r.progress.atStart
 	r.state.active = r.state.active[:0:0]
 	for _, a := range r.attempts {
 		r.state.active = append(r.state.active, a)
