@@ -111,7 +111,7 @@ func (l *lane) takeUp(t *transition) error {
 	}
 	switch {
 	case l.tally.interrupted > 0:
-		l.r.haltFor(l.def.Name + ": " + "a planned step was lost and must be decided on")
+		l.r.interrupt(fmt.Sprintf("step %s: a planned step was lost in the middle and is not repeated by itself", l.def.Name))
 	case l.tally.failed > 0 && l.def.InterruptOnStepFault:
 		l.r.haltFor(l.def.Name + "/" + l.tally.firstFault)
 	}

@@ -54,8 +54,7 @@ func (p *progress) load(r *runner) error {
 					r.haltFor(fmt.Sprintf("step %s failed: %s", def.Name, firstLine(s.Error)))
 				}
 			case task.StepInterrupted:
-				r.interrupted = true
-				r.haltFor(fmt.Sprintf("step %s was lost in the middle and is not repeated by itself", def.Name))
+				r.interrupt(fmt.Sprintf("step %s was lost in the middle and is not repeated by itself", def.Name))
 			}
 		}
 		return nil

@@ -39,7 +39,7 @@ type runner struct {
 	polling     bool
 	lookups     int             // controllers that are being looked up
 	booked      time.Time       // when the run's record was last written for its planned steps
-	interrupted bool            // a step waits for a person
+	interrupted string          // why a step waits for a person
 	asking      context.Context // for lookups; ends with main
 
 	mu    sync.Mutex
@@ -210,6 +210,8 @@ func (r *runner) begin(t *transition) error {
 	}
 	if r.run.Cancel != nil {
 		r.halt = halt{haltCancel, cancelReason(r.run.Cancel)}
+	}
+	if r.halt.why != goOn {
 		r.nextGroup(t) // settles what was under way
 	}
 	r.show()
@@ -309,8 +311,8 @@ func (r *runner) endAttempts(cause error, limit limit) {
 // as the task allows side by side.
 func (r *runner) fill(t *transition) {
 	for r.halt.why == goOn {
-		if len(r.lanes) == 0 && !r.nextGroup(t) {
-			return
+		if len(r.lanes) == 0 && !r.nextGroup(t) || r.halt.why != goOn {
+			return // what an earlier life left may halt the run
 		}
 		if len(r.attempts)+len(t.starts) >= r.def.Parallel() {
 			return

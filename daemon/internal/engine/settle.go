@@ -197,8 +197,15 @@ func (l *lane) interrupt(t *transition, s task.RunStep, why string) {
 	l.ended(t, s)
 	text := fmt.Sprintf("step %s was lost in the middle and is not repeated by itself: %s", name, firstLine(why))
 	t.say(task.LogError, name, s.Attempt, text)
-	l.r.interrupted = true
-	l.r.haltFor(text)
+	l.r.interrupt(text)
+}
+
+// interrupt halts the run because a person has to decide.
+func (r *runner) interrupt(why string) {
+	if r.interrupted == "" {
+		r.interrupted = why
+	}
+	r.haltFor(why)
 }
 
 // haltFor starts nothing new, unless there is a stronger reason already.
@@ -383,12 +390,12 @@ func (r *runner) verdict(t *transition) (task.Event, string) {
 	case r.halt.why == haltDeadline:
 		return task.EventFail, r.halt.reason
 	case r.run.Failed > 0 || r.progress.faulty():
-		if r.halt.why == haltFault && !r.interrupted {
+		if r.halt.why == haltFault && r.interrupted == "" {
 			return task.EventFail, r.halt.reason
 		}
 		return task.EventFail, r.progress.reason(r.run)
-	case r.interrupted:
-		return task.EventIncomplete, r.halt.reason
+	case r.interrupted != "":
+		return task.EventIncomplete, r.interrupted
 	case everything:
 		return task.EventComplete, ""
 	case r.halt.why == haltFault:
