@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,4 +43,37 @@ func (w workspaces) Remove(run task.Run) error {
 	// Gone with the last run of its task; it is not empty otherwise.
 	_ = os.Remove(filepath.Dir(w.path(run)))
 	return nil
+}
+
+// sweep removes the directories that nobody will remove any more: of runs that
+// completed just before the daemon died, and of runs that are forgotten.
+func (w workspaces) sweep(db *store.Store) (removed int, err error) {
+	paths, err := filepath.Glob(filepath.Join(w.dir, "*", "*"))
+	if err != nil {
+		return 0, fmt.Errorf("look for directories of runs: %w", err)
+	}
+	var errs []error
+	for _, path := range paths {
+		name := filepath.Base(filepath.Dir(path))
+		number, err := strconv.ParseUint(filepath.Base(path), 10, 64)
+		if err != nil || number == 0 || task.CheckName(name) != nil {
+			continue // none of ours
+		}
+		run := task.Run{Task: name, Number: number}
+		err = db.View(func(tx *store.Tx) error {
+			found, err := tx.RunByNumber(name, number)
+			if err == nil {
+				run.Status = found.Status
+			}
+			return err
+		})
+		switch {
+		case err != nil && !errors.Is(err, task.ErrNotFound):
+			errs = append(errs, err)
+		case err != nil || run.Status == task.RunCompleted:
+			errs = append(errs, w.Remove(run))
+			removed++
+		}
+	}
+	return removed, errors.Join(errs...)
 }

@@ -102,6 +102,13 @@ func New(o Options) (_ *App, err error) {
 	}
 	undo.push(func() error { return a.host.Close(context.Background()) })
 
+	work := workspaces{filepath.Join(c.DataDir, "work")}
+	if removed, err := work.sweep(a.store); err != nil {
+		a.log.Warn("directories that runs left could not be removed", "error", err)
+	} else if removed > 0 {
+		a.log.Info("removed what runs left", "directories", removed)
+	}
+
 	a.runlog, err = runlog.New(runlog.Options{Dir: filepath.Join(c.DataDir, "logs"), Logger: a.log.Named("runlog")})
 	if err != nil {
 		return nil, err
@@ -110,7 +117,7 @@ func New(o Options) (_ *App, err error) {
 
 	a.engine, err = engine.New(engine.Config{
 		Store: engineStore{a.store}, Controllers: a.host, Clock: engine.SystemClock{}, RunLog: a.runlog,
-		Workspaces: workspaces{filepath.Join(c.DataDir, "work")}, Logger: a.log.Named("engine"),
+		Workspaces: work, Logger: a.log.Named("engine"),
 		MaxRuns: c.MaxRuns, KeepRuns: c.KeepRuns, KeepDays: c.KeepDays,
 	})
 	if err != nil {
