@@ -132,16 +132,16 @@ func TestUnreadableDatabaseIsRefusedAndLeftAlone(t *testing.T) {
 		content []byte
 		says    string
 	}{
-		"empty":            {nil, "empty (0 bytes)"},
-		"one byte":         {[]byte("x"), "do not begin like a database"},
-		"text":             {bytes.Repeat([]byte("garbage\n"), 4000), "do not begin like a database"},
-		"random":           {random, "do not begin like a database"},
-		"zeros":            {make([]byte, 1<<20), "do not begin like a database"},
-		"cut to a page":    {good[:4096], "cut short"},
-		"cut to two pages": {good[:8192], "cut short"},
-		"cut in half":      {good[:len(good)/20], "cut short"},
-		"another's":        {foreignContent, "none of stepd"},
-		"scribbled over":   {scribbled, "damaged"},
+		"empty":             {nil, "empty (0 bytes)"},
+		"one byte":          {[]byte("x"), "do not begin like a database"},
+		"text":              {bytes.Repeat([]byte("garbage\n"), 4000), "do not begin like a database"},
+		"random":            {random, "do not begin like a database"},
+		"zeros":             {make([]byte, 1<<20), "do not begin like a database"},
+		"cut to a page":     {good[:4096], "cut short"},
+		"cut to two pages":  {good[:8192], "cut short"},
+		"cut in the middle": {good[:6*4096], "cut short"},
+		"another's":         {foreignContent, "none of stepd"},
+		"scribbled over":    {scribbled, "damaged"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			dir := t.TempDir()

@@ -38,7 +38,8 @@
 //	active       run:be64                          empty; queued and running runs
 //	pinned       name 0x00 version:be64 run:be64   be64, the run's number; keeps the
 //	                                               definition
-//	steps        run:be64 top:be32 sub:be32        task.RunStep
+//	steps        run:be64 top:be32 sub:be32        task.RunStep, see stepcodec.go;
+//	                                               all other structs are JSON
 //	checkpoints  run:be64 top:be32 sub:be32        the controller's bytes
 //	outputs      run:be64 top:be32 sub:be32 name   the controller's JSON
 //

@@ -71,12 +71,24 @@ func decode(path string, b bucket, k, payload []byte, v any) error {
 	return nil
 }
 
+// readStep reads the payload of a step's record.
+func readStep(path string, k key, payload []byte) (task.RunStep, error) {
+	s, err := parseStep(payload)
+	if err != nil {
+		return s, &CorruptError{Path: path, Bucket: bucketSteps.String(), Key: bytes.Clone(k), Name: bucketSteps.describe(k), Reason: err.Error()}
+	}
+	_, s.Position, _, _ = splitPosition(k)
+	return s, nil
+}
+
 // encoder makes records. bbolt refers to a value until its transaction ends,
 // so records lie one behind the other in blocks that are used again only then.
 type encoder struct {
 	buf   bytes.Buffer
 	json  *json.Encoder
 	block []byte
+
+	scratch []byte
 }
 
 const (
@@ -100,6 +112,9 @@ func (e *encoder) reset() {
 	if e.buf.Cap() > keepBlock {
 		e.buf = bytes.Buffer{}
 	}
+	if cap(e.scratch) > keepBlock {
+		e.scratch = nil
+	}
 }
 
 func (e *encoder) marshal(b bucket, k []byte, v any) ([]byte, error) {
@@ -108,6 +123,12 @@ func (e *encoder) marshal(b bucket, k []byte, v any) ([]byte, error) {
 		return nil, fmt.Errorf("%w: encode %s of %s: %w", task.ErrInvalid, b.describe(k), b, err)
 	}
 	return e.seal(b, k, bytes.TrimSuffix(e.buf.Bytes(), []byte("\n")))
+}
+
+// step makes the record of a step.
+func (e *encoder) step(k key, s *task.RunStep) ([]byte, error) {
+	e.scratch = appendStep(e.scratch[:0], s)
+	return e.seal(bucketSteps, k, e.scratch)
 }
 
 func (e *encoder) seal(b bucket, k, payload []byte) ([]byte, error) {

@@ -9,29 +9,37 @@ import (
 
 // Step returns a step of a run, or task.ErrNotFound.
 func (tx *Tx) Step(id task.RunID, pos task.Position) (task.RunStep, error) {
-	var step task.RunStep
-	found, err := tx.load(bucketSteps, positionKey(id, pos), &step)
-	if err == nil && !found {
-		err = notFound("step %s of run id %d", pos, id)
+	k := positionKey(id, pos)
+	payload, err := tx.get(bucketSteps, k)
+	switch {
+	case err != nil:
+		return task.RunStep{}, err
+	case payload == nil:
+		return task.RunStep{}, notFound("step %s of run id %d", pos, id)
 	}
-	return step, err
+	return readStep(tx.path, k, payload)
 }
 
 // Steps calls fn in the order of positions, from the given one on, until it
 // returns false.
 func (tx *Tx) Steps(id task.RunID, from task.Position, fn func(task.RunStep) bool) error {
 	return tx.scan(bucketSteps, runKey(id), positionKey(id, from), func(k key, payload []byte) (bool, error) {
-		var step task.RunStep
-		if err := decode(tx.path, bucketSteps, k, payload, &step); err != nil {
-			return false, err
-		}
-		return fn(step), nil
+		step, err := readStep(tx.path, k, payload)
+		return err == nil && fn(step), err
 	})
 }
 
 // PutStep writes a step of a run, new or known.
 func (tx *Tx) PutStep(id task.RunID, step task.RunStep) error {
-	return tx.save(bucketSteps, positionKey(id, step.Position), &step)
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	k := positionKey(id, step.Position)
+	value, err := tx.enc.step(k, &step)
+	if err != nil {
+		return err
+	}
+	return tx.store(bucketSteps, k, value)
 }
 
 // DeletePlanned removes up to limit steps that the step at top planned, with
