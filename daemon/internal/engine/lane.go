@@ -77,7 +77,9 @@ func openLane(r *runner, index int, t *transition) (*lane, error) {
 func (l *lane) takeUp(t *transition) error {
 	l.known = true
 	if l.top.Status == task.StepReady { // continued
+		now := l.r.e.Clock.Now()
 		l.top.Status = mustStep(l.top.Status, task.EventStart)
+		l.top.StartedAt, l.top.AttemptAt, l.top.EndedAt = now, now, time.Time{}
 		t.put(l.top)
 	}
 	var lost []task.RunStep
