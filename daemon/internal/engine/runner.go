@@ -376,7 +376,9 @@ func (r *runner) conclude(t *transition) bool {
 			return false
 		}
 	case haltStop:
-		return true // waiting steps keep their time; the next life goes on from it
+		if r.interrupted == "" {
+			return true // waiting steps keep their time; the next life goes on from it
+		}
 	}
 	for _, l := range r.lanes {
 		l.abort(t, r.halt)

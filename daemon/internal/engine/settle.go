@@ -162,7 +162,7 @@ func (l *lane) fault(t *transition, s task.RunStep, f fault) {
 	s.Error, s.Reason, s.Planning = cut(f.text, task.MaxMessage), f.reason, false
 	now := l.r.e.Clock.Now()
 	name, attempts := l.fullName(s), l.attempts()
-	if f.retry && s.Tries < attempts && l.r.halt.why == goOn {
+	if goesOn := l.r.halt.why == goOn || l.r.halt.why == haltStop; goesOn && f.retry && s.Tries < attempts {
 		pause := max(f.after, l.pause(s.Tries))
 		limit := l.def.Limits.MaxExecutionTime
 		if limit == 0 || now.Add(pause).Before(s.StartedAt.Add(limit)) {
