@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -28,6 +29,9 @@ func (s *server) Describe(ctx context.Context, _ *stepdv1.DescribeRequest) (*ste
 	info := &stepdv1.ControllerInfo{Name: "run", Summary: "Misbehave as told.", Effect: stepdv1.Effect_EFFECT_IDEMPOTENT,
 		SettingsSchema: []byte(schema), Plans: true}
 	answer := &stepdv1.DescribeResponse{Name: "misbehave", Version: "1.0.0", Controllers: []*stepdv1.ControllerInfo{info}}
+	if strings.HasPrefix(s.startMode, "steps") {
+		info.Plans = false
+	}
 	switch s.startMode {
 	case "describe-hang":
 		<-ctx.Done()
