@@ -99,9 +99,20 @@ func (p *place) fails(t testing.TB) (code int, said string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	_ = cmd.Wait()
+	gone := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+	case <-log.ready:
+		t.Errorf("the daemon started")
+	case <-time.After(patience):
+		t.Errorf("the daemon neither started nor ended")
+	}
+	_ = cmd.Process.Kill()
+	<-gone
 	return cmd.ProcessState.ExitCode(), log.String()
 }
 
