@@ -79,7 +79,10 @@ func (e *Engine) Start() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.started = true
+	// What was submitted meanwhile may be in both.
 	e.queue = append(queued, e.queue...)
+	slices.Sort(e.queue)
+	e.queue = slices.Compact(e.queue)
 	for _, run := range running {
 		e.launch(run.ID)
 	}
@@ -210,7 +213,10 @@ func (e *Engine) enqueue(id task.RunID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	// Commits may come back in another order than the ids were given out in.
-	at, _ := slices.BinarySearch(e.queue, id)
+	at, queued := slices.BinarySearch(e.queue, id)
+	if queued || e.runners[id] != nil {
+		return // Start has found it
+	}
 	e.queue = slices.Insert(e.queue, at, id)
 	e.dispatch()
 }

@@ -189,6 +189,9 @@ func (r *runner) begin(t *transition) error {
 	if err != nil {
 		return fmt.Errorf("read run %d: %w", r.id, err)
 	}
+	if !r.run.Status.Alive() {
+		return fmt.Errorf("run %s is %s already: %w", r.run.Ref(), r.run.Status, task.ErrState)
+	}
 	now := r.e.Clock.Now()
 	if r.workDir, err = r.e.Workspaces.Make(r.run); err != nil {
 		return r.refuse(fmt.Errorf("make the run's directory: %w", err))
