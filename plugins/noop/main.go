@@ -18,10 +18,6 @@ func main() {
 		sdk.Controller[settings]{
 			Summary: "Do nothing, in any number of steps.", Effect: sdk.Idempotent, Defaults: settings{Steps: 1}, Plan: plan, Run: run,
 		},
-		sdk.Controller[struct{}]{
-			Name: "once", Summary: "Do nothing.", Effect: sdk.Idempotent,
-			Run: func(context.Context, *sdk.Step[struct{}]) error { return nil },
-		},
 	}})
 }
 

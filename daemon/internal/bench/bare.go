@@ -86,7 +86,7 @@ func (b *bare) call(ctx context.Context) error {
 		return err
 	}
 	err = stream.Send(&stepdv1.ExecuteRequest{Body: &stepdv1.ExecuteRequest_Start{Start: &stepdv1.Start{
-		Controller: "once", Settings: []byte("{}"), Info: &stepdv1.Info{Task: "bare", Run: 1, Step: "s", Attempt: 1}}}})
+		Controller: "noop", Settings: []byte("{}"), Info: &stepdv1.Info{Task: "bare", Run: 1, Step: "s", Attempt: 1}}}})
 	if err != nil {
 		return err
 	}

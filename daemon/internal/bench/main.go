@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,7 @@ type options struct {
 	rounds  int
 	steps   int // of the long task
 	profile string
+	only    string
 }
 
 func main() {
@@ -30,6 +32,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each pair is measured; the median counts")
 	flag.IntVar(&o.steps, "steps", 100_000, "steps of the long task")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of the parts that run in this process")
+	flag.StringVar(&o.only, "only", "abcd", "which parts to run")
 	flag.Parse()
 	if err := run(context.Background(), o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -54,18 +57,19 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if err := benchSequential(ctx, o); err != nil {
-		return fmt.Errorf("sequential: %w", err)
-	}
-	if err := benchParallel(ctx, o); err != nil {
-		return fmt.Errorf("parallel: %w", err)
-	}
-	stop()
-	if err := benchLong(ctx, o); err != nil {
-		return fmt.Errorf("long: %w", err)
-	}
-	if err := benchIdle(ctx, o); err != nil {
-		return fmt.Errorf("idle: %w", err)
+	defer stop()
+	for _, part := range []struct {
+		letter, name string
+		run          func(context.Context, options) error
+	}{
+		{"a", "sequential", benchSequential}, {"b", "parallel", benchParallel}, {"c", "long", benchLong}, {"d", "idle", benchIdle},
+	} {
+		if !strings.Contains(o.only, part.letter) {
+			continue
+		}
+		if err := part.run(ctx, o); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
 	}
 	return nil
 }
