@@ -164,7 +164,8 @@ func (e *Engine) launch(id task.RunID) {
 		e.dispatch()
 		e.mu.Unlock()
 		close(r.gone)
-		if ended := r.shown().run; !ended.Status.Alive() {
+		// Nothing is shown of a run that could not even be read.
+		if ended := r.shown().run; ended.ID != 0 && !ended.Status.Alive() {
 			e.forgetOld(ended.Task)
 		}
 	}()

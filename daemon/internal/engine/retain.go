@@ -49,6 +49,10 @@ func (e *Engine) forget(run task.Run) error {
 		return err
 	}
 	defer release()
+	// While it is claimed it stays ended, if it has not been continued before.
+	if current, err := e.Run(run.ID); err != nil || current.Status.Alive() {
+		return ignoreNotFound(err)
+	}
 	if err := e.Workspaces.Remove(run); err != nil {
 		return err
 	}
@@ -58,13 +62,7 @@ func (e *Engine) forget(run task.Run) error {
 	for {
 		done := false
 		err := e.persist(func(tx Tx) error {
-			current, err := tx.Run(run.ID)
-			if err != nil {
-				return err
-			}
-			if done = current.Status.Alive(); done {
-				return nil // continued meanwhile
-			}
+			var err error
 			done, err = tx.DeleteRun(run.ID, deleteBatch)
 			return err
 		})
