@@ -161,12 +161,12 @@ func (e *Engine) Continue(ctx context.Context, id task.RunID, by string) (task.R
 		return task.Run{}, err
 	}
 	defer release()
-	run, err := e.Run(id)
+	run, err := e.settled(ctx, id)
 	if err != nil {
 		return task.Run{}, err
 	}
 	switch {
-	case run.Status.Alive() || e.runner(id) != nil:
+	case run.Status.Alive():
 		return task.Run{}, fmt.Errorf("run %s is %s: %w", run.Ref(), run.Status, task.ErrState)
 	case run.Status == task.RunCompleted:
 		return task.Run{}, fmt.Errorf("run %s has completed, nothing is left to be done (stepd restart %s does all of it again): %w",
@@ -202,6 +202,22 @@ func (e *Engine) Continue(ctx context.Context, id task.RunID, by string) (task.R
 	return next, nil
 }
 
+// settled returns the run as it stands. Of one that has just ended it waits for
+// the runner to be through.
+func (e *Engine) settled(ctx context.Context, id task.RunID) (RunView, error) {
+	r := e.runner(id)
+	run, err := e.Run(id)
+	if err != nil || r == nil || run.Status.Alive() {
+		return run, err
+	}
+	select {
+	case <-r.gone:
+		return run, nil
+	case <-ctx.Done():
+		return run, ctx.Err()
+	}
+}
+
 type stepCounts struct {
 	total, completed, skipped int
 	progress                  float64
@@ -209,8 +225,7 @@ type stepCounts struct {
 
 const resetBatch = 500
 
-// resetSteps makes all steps ready that have ended without having been done,
-// and counts. It does so in batches: a crash in between leaves an ended run,
+// resetSteps makes all steps as new that have not been done, and counts. It does so in batches: a crash in between leaves an ended run,
 // which can be continued again.
 func (e *Engine) resetSteps(ctx context.Context, run task.Run) (stepCounts, error) {
 	def, err := e.Definition(run)
@@ -262,7 +277,7 @@ func (e *Engine) resetSteps(ctx context.Context, run task.Run) (stepCounts, erro
 				case leaf && s.Status == task.StepSkipped:
 					counts.skipped++
 				}
-				if s.Status.Ended() && !kept {
+				if !kept && (s.Status != task.StepReady || !s.StartedAt.IsZero()) {
 					batch = append(batch, s)
 				}
 				from = task.Position{Top: s.Position.Top, Sub: s.Position.Sub + 1}
@@ -290,12 +305,8 @@ func (e *Engine) resetBatch(ctx context.Context, id task.RunID, batch []task.Run
 	}
 	return e.Store.Update(ctx, func(tx Tx) error {
 		for _, s := range batch {
-			var err error
-			if s.Status, err = s.Status.Next(task.EventReset); err != nil {
-				return err
-			}
 			fresh := task.RunStep{
-				Position: s.Position, Name: s.Name, Controller: s.Controller, Order: s.Order, Status: s.Status,
+				Position: s.Position, Name: s.Name, Controller: s.Controller, Order: s.Order, Status: task.StepReady,
 				Settings: s.Settings, Weight: s.Weight, ETA: s.ETA, Planned: s.Planned, PlanDone: s.PlanDone,
 				Session: s.Session, Effect: s.Effect, Attempt: s.Attempt,
 			}

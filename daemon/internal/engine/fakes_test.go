@@ -157,11 +157,22 @@ type db struct {
 	refused int // because of full
 	hold    chan struct{}
 	held    int
+
+	unreadable int // views that fail
 }
+
+func (d *db) readable() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.unreadable == 0 }
 
 func (d *db) waiting() int { d.mu.Lock(); defer d.mu.Unlock(); return d.held }
 
 func (d *db) View(fn func(engine.Reader) error) error {
+	d.mu.Lock()
+	if d.unreadable > 0 {
+		d.unreadable--
+		d.mu.Unlock()
+		return errBroken
+	}
+	d.mu.Unlock()
 	return d.Store.View(func(tx *store.Tx) error { return fn(tx) })
 }
 
@@ -478,6 +489,8 @@ type workspaces struct {
 	made    map[string]bool
 	removed map[string]bool
 	fault   error
+
+	onRemove func(ref string) // set before the engine runs
 }
 
 func (w *workspaces) Make(run task.Run) (string, error) {
@@ -491,6 +504,9 @@ func (w *workspaces) Make(run task.Run) (string, error) {
 }
 
 func (w *workspaces) Remove(run task.Run) error {
+	if w.onRemove != nil {
+		w.onRemove(run.Ref())
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.removed[run.Ref()] = true
