@@ -288,11 +288,11 @@ func TestRetentionAgainstContinue(t *testing.T) {
 		_, err := w.e.Find("t/2")
 		return errors.Is(err, task.ErrNotFound)
 	})
-	close(open)
-	w.ends(first, task.RunCompleted)
 	w.log.mu.Lock()
-	defer w.log.mu.Unlock()
 	if w.log.removed["t/1"] {
 		t.Error("the log of a run that is alive was removed")
 	}
+	w.log.mu.Unlock()
+	close(open)
+	w.wait(first)
 }

@@ -325,10 +325,6 @@ func (l *lane) wake(m wakeMessage) {
 
 // abort ends the lane because the run ends before it.
 func (l *lane) abort(t *transition, h halt) {
-	if l.top.PlanDone && l.finished() {
-		l.conclude(t)
-		return
-	}
 	event := task.EventRelease
 	if h.why == haltCancel || h.why == haltDeadline {
 		event = task.EventCancel

@@ -41,6 +41,7 @@ type runner struct {
 	booked      time.Time       // when the run's record was last written for its planned steps
 	interrupted string          // why a step waits for a person
 	asking      context.Context // for lookups; ends with main
+	stopAsking  context.CancelFunc
 
 	mu    sync.Mutex
 	state shown // what others see: committed states only
@@ -105,10 +106,9 @@ func (r *runner) tell(message any) bool {
 // main carries the run out until it has ended, or the daemon stops, or the
 // store has failed.
 func (r *runner) main() {
-	ctx, cancel := context.WithCancel(context.Background())
-	r.asking = ctx
+	r.asking, r.stopAsking = context.WithCancel(context.Background())
 	defer func() {
-		cancel()
+		r.stopAsking()
 		for _, stop := range r.timers {
 			stop()
 		}
@@ -123,6 +123,9 @@ func (r *runner) main() {
 		r.fill(t)
 		ended := r.conclude(t)
 		if err := r.commit(t); err != nil {
+			for _, m := range t.cancels {
+				m.reply <- err
+			}
 			r.abandon(err)
 			return
 		}
@@ -150,12 +153,20 @@ func (r *runner) drain() {
 		select {
 		case message := <-r.inbox:
 			if m, ok := message.(cancelMessage); ok {
-				m.reply <- fmt.Errorf("the run has just ended: %w", task.ErrState)
+				m.reply <- r.refusal()
 			}
 		default:
 			return
 		}
 	}
+}
+
+// refusal is why a run whose runner is through cannot be cancelled.
+func (r *runner) refusal() error {
+	if r.run.Status.Alive() {
+		return task.ErrStopping
+	}
+	return fmt.Errorf("run %s has just ended, it is %s: %w", r.run.Ref(), r.run.Status, task.ErrState)
 }
 
 // abandon ends the attempts of a run whose state cannot be saved. The next
@@ -285,14 +296,19 @@ func (r *runner) cancel(t *transition, m cancelMessage) {
 		return
 	}
 	if r.run.Cancel == nil {
+		t.wish = true
 		r.run.Cancel = &task.CancelRequest{By: m.by, At: r.e.Clock.Now()}
 		t.runChanged = true
 		t.say(task.LogWarn, "", 0, cancelReason(r.run.Cancel))
 	}
 	r.halt = halt{haltCancel, cancelReason(r.run.Cancel)}
-	t.cancelled = true
+	t.cancels = append(t.cancels, m)
 	t.after(func() {
 		r.endAttempts(task.CauseCancelled, "")
+		if r.run.Cancel == nil {
+			m.reply <- r.refusal()
+			return
+		}
 		m.reply <- nil
 	})
 }
@@ -370,6 +386,9 @@ func (r *runner) nextGroup(t *transition) bool {
 
 // conclude decides whether the run has ended, and how.
 func (r *runner) conclude(t *transition) bool {
+	if r.lookups > 0 && r.halt.why != goOn {
+		r.stopAsking() // a plugin that takes its time to start is not waited for
+	}
 	if len(r.attempts)+len(t.starts)+r.lookups > 0 {
 		return false
 	}
@@ -384,9 +403,18 @@ func (r *runner) conclude(t *transition) bool {
 		}
 	}
 	for _, l := range r.lanes {
+		if l.top.PlanDone && l.finished() && !l.top.Status.Ended() {
+			l.conclude(t)
+		}
+	}
+	r.lanes = slices.DeleteFunc(r.lanes, func(l *lane) bool { return l.top.Status.Ended() })
+	event, reason := r.verdict(t)
+	for _, l := range r.lanes {
 		l.abort(t, r.halt)
 	}
-	event, reason := r.verdict(t)
+	if event != task.EventCancel {
+		r.run.Cancel = nil // it came too late
+	}
 	r.run.Status = mustRun(r.run.Status, event)
 	r.run.Reason = reason
 	r.run.EndedAt = r.e.Clock.Now()

@@ -44,7 +44,7 @@ func (r *runner) settle(t *transition, a *attempt, o task.Outcome) {
 		l.cancelled(t, s, o)
 	case errors.Is(cause, task.CauseStopping):
 		l.stopped(t, s)
-	case o.Kind == task.OutcomeSessionLost && !a.plan:
+	case o.Kind == task.OutcomeSessionLost && l.top.Session != "" && !a.plan:
 		l.sessionLost(t, s, o)
 	case errors.Is(cause, task.CauseDeadline):
 		l.fault(t, s, a.timedOut(o))
@@ -142,6 +142,8 @@ func (l *lane) failed(t *transition, s task.RunStep, o task.Outcome) {
 			return
 		}
 		l.fault(t, s, fault{reason: task.ReasonNoResult, text: o.Message, retry: true})
+	case task.OutcomeSessionLost:
+		l.fault(t, s, fault{reason: task.ReasonError, text: "it says that its session is lost, and has none: " + o.Message, retry: true, after: o.RetryAfter})
 	case task.OutcomeLost:
 		if !safe {
 			l.interrupt(t, s, o.Message)
@@ -385,9 +387,9 @@ func (a *attempt) timedOut(o task.Outcome) fault {
 func (r *runner) verdict(t *transition) (task.Event, string) {
 	everything := len(r.lanes) == 0 && r.nextTop >= len(r.def.Steps)
 	switch {
-	case r.halt.why == haltCancel && !(everything && t.cancelled):
+	case r.halt.why == haltCancel && !(everything && t.wish): // the first commit wins
 		return task.EventCancel, r.halt.reason
-	case r.halt.why == haltDeadline:
+	case r.halt.why == haltDeadline && (!everything || r.run.Failed > 0):
 		return task.EventFail, r.halt.reason
 	case r.run.Failed > 0 || r.progress.faulty():
 		if r.halt.why == haltFault && r.interrupted == "" {

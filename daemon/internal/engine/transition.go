@@ -14,7 +14,8 @@ type transition struct {
 	outputs     []stepOutputs
 	checkpoints []task.Position // to be dropped
 	settled     bool            // the set of running or waiting steps changed
-	cancelled   bool            // the wish to cancel is part of it
+	wish        bool            // the wish to cancel becomes durable with it
+	cancels     []cancelMessage // who waits for that
 
 	starts []*attempt
 	afters []func()
