@@ -202,3 +202,25 @@ func TestALostSessionDoesNotRepeatWhatMustNotBeRepeated(t *testing.T) {
 	w.wantCalls("plan p#1", "p/c1#1", "p/c2#1")
 	w.wantStatus(id, map[string]task.StepStatus{"p/c1": task.StepCompleted, "p/c2": task.StepInterrupted, "p/c3": task.StepReady, "p": task.StepInterrupted})
 }
+
+// A plugin may say anything: that a session is lost which was never opened is a
+// fault of the step, as any other.
+func TestALostSessionThatWasNoneIsAFault(t *testing.T) {
+	for name, planned := range map[string]bool{"a step": false, "a planned step": true} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, def("t", step("p", 0, attempts(1))))
+			at := "p"
+			if planned {
+				w.ctrl.plansInto("p", into(2, nil))
+				at = "p/c1"
+			}
+			w.ctrl.on(at, func(*exec) task.Outcome { return sessionGone })
+			id := w.submit("t")
+			w.ends(id, task.RunFailed)
+			s := w.steps(id)[at]
+			if s.Status != task.StepFailed || s.Reason != task.ReasonError || !strings.Contains(s.Error, "has none: the snapshot is gone") {
+				t.Errorf("the step is %+v", s.RunStep)
+			}
+		})
+	}
+}
