@@ -24,7 +24,7 @@ type fakeControllers struct {
 func (f *fakeControllers) Lookup(_ context.Context, name string) (task.ControllerInfo, error) {
 	f.lookups[name]++
 	if name == "crashing" {
-		return task.ControllerInfo{}, errors.New("plugin crashing exited with status 2")
+		return task.ControllerInfo{}, errors.New("plugin crashing exited with status 2; its last lines on stderr:\nno licence\n\tfound\n")
 	}
 	schema, ok := f.schemas[name]
 	if !ok {

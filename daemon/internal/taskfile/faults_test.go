@@ -119,7 +119,7 @@ func TestFaultsOfSteps(t *testing.T) {
 			[]string{"5:40 the order 1 is below the order 2 of the step before it, at line 4 | list the steps in the order in which they run; steps that may run side by side share an order"}},
 		{"order is text", "- {name: a, controller: script, order: first}", []string{"3:40 steps[0].order must be a whole number from 0 to 1000000000, found the text \"first\" | "}},
 		{"unknown controller", "- {name: a, controller: dumptable}", []string{"3:25 unknown controller \"dumptable\": no plugin serves it: not found | 'stepd plugins' lists what there is"}},
-		{"controller that fails", "- {name: a, controller: crashing}", []string{"3:25 the controller \"crashing\" cannot be used: plugin crashing exited with status 2 | "}},
+		{"controller that fails", "- {name: a, controller: crashing}", []string{"3:25 the controller \"crashing\" cannot be used: plugin crashing exited with status 2; its last lines on stderr: no licence found | "}},
 		{"empty controller", "- {name: a, controller: ''}", []string{"3:25 steps[0].controller is empty | "}},
 		{"weight", "- {name: a, controller: script, weight: 0}", []string{"3:41 steps[0].weight must be a number above zero, found the number 0 | "}},
 		{"infinite weight", "- {name: a, controller: script, weight: .inf}", []string{"3:41 steps[0].weight must be a number above zero, found the number .inf | "}},

@@ -224,5 +224,13 @@ func lookupProblem(name string, err error) (problem, hint string) {
 	if errors.Is(err, task.ErrNotFound) {
 		return fmt.Sprintf("unknown controller %s: %s", quote(name), firstLine(err)), "'stepd plugins' lists what there is"
 	}
-	return fmt.Sprintf("the controller %s cannot be used: %s", quote(name), firstLine(err)), ""
+	// What a plugin said last comes behind the first line, and tells more.
+	first, rest, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
+	if rest = strings.Join(strings.Fields(rest), " "); len(rest) > maxSaid {
+		rest = "..." + strings.ToValidUTF8(rest[len(rest)-maxSaid:], "")
+	}
+	return strings.TrimSpace(printable(fmt.Sprintf("the controller %s cannot be used: %s %s", quote(name), first, rest))), ""
 }
+
+// maxSaid is how much of a plugin's words, in bytes, a problem repeats.
+const maxSaid = 500
