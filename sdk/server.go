@@ -194,6 +194,9 @@ func infoOf(info *stepdv1.Info) Info {
 	if t := info.GetDeadline(); t != nil {
 		out.Deadline = t.AsTime()
 	}
+	if t := info.GetRunCreatedAt(); t != nil {
+		out.RunCreatedAt = t.AsTime()
+	}
 	if t := info.GetScheduledFor(); t != nil {
 		out.ScheduledFor = t.AsTime()
 	}

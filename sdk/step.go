@@ -19,7 +19,8 @@ type Info struct {
 	Attempt        int       // counts up from 1
 	Deadline       time.Time // of this attempt; zero: none
 	ScheduledFor   time.Time // the nominal time; zero: not started by a schedule
-	IdempotencyKey string    // the same for all attempts of this step in this run
+	RunCreatedAt   time.Time // when the run was asked for, the same for all its attempts
+	IdempotencyKey string    // the same for all attempts of this step in this run, and of no other on any daemon
 	BaseDir        string    // where relative paths in settings start
 	WorkDir        string    // the run's own directory; it is removed when the run has completed
 

@@ -84,6 +84,7 @@ type Start struct {
 
 	Deadline     time.Time
 	ScheduledFor time.Time
+	RunCreatedAt time.Time
 
 	// Inputs answers for outputs of earlier steps; nil means there are none.
 	Inputs func(step, name string) []sdk.InputItem
@@ -383,6 +384,9 @@ func (h *Harness) info(s Start) *stepdv1.Info {
 	}
 	if !s.Deadline.IsZero() {
 		info.Deadline = timestamppb.New(s.Deadline)
+	}
+	if !s.RunCreatedAt.IsZero() {
+		info.RunCreatedAt = timestamppb.New(s.RunCreatedAt)
 	}
 	if !s.ScheduledFor.IsZero() {
 		info.ScheduledFor = timestamppb.New(s.ScheduledFor)

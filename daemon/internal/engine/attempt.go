@@ -57,7 +57,8 @@ func newAttempt(l *lane, s task.RunStep, plan bool) *attempt {
 		id: task.Attempt{Run: r.id, Position: s.Position, Number: s.Attempt},
 		work: task.Work{
 			Task: r.run.Task, RunNumber: r.run.Number, Step: l.fullName(s), Controller: l.def.Controller,
-			Settings: s.Settings, ScheduledFor: r.run.ScheduledFor, BaseDir: r.def.Dir, WorkDir: r.workDir,
+			Settings: s.Settings, IdempotencyKey: r.run.Key + "/" + l.fullName(s),
+			ScheduledFor: r.run.ScheduledFor, RunCreatedAt: r.run.CreatedAt, BaseDir: r.def.Dir, WorkDir: r.workDir,
 		},
 	}
 	a.work.Attempt = a.id

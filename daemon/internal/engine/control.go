@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 
@@ -44,6 +45,7 @@ func (e *Engine) create(ctx context.Context, prepare func(Tx) (task.Task, task.R
 		return task.Run{}, err
 	}
 	var run task.Run
+	key := rand.Text()
 	err := e.Store.Update(ctx, func(tx Tx) error {
 		def, fresh, err := prepare(tx)
 		if err != nil {
@@ -53,7 +55,7 @@ func (e *Engine) create(ctx context.Context, prepare func(Tx) (task.Task, task.R
 		if run.ID, run.Number, err = tx.NextRun(def.Name); err != nil {
 			return err
 		}
-		run.Task, run.DefinitionVersion = def.Name, def.Version
+		run.Task, run.DefinitionVersion, run.Key = def.Name, def.Version, key
 		run.Status, run.CreatedAt, run.Total = task.RunQueued, e.Clock.Now(), len(def.Steps)
 		for i, s := range def.Steps {
 			step := task.RunStep{

@@ -328,12 +328,15 @@ func settings(work task.Work) json.RawMessage {
 func infoOf(work task.Work) *stepdv1.Info {
 	info := &stepdv1.Info{
 		Task: work.Task, Run: work.RunNumber, Step: work.Step, Attempt: uint32(work.Attempt.Number),
-		IdempotencyKey: fmt.Sprintf("%s/%d/%s", work.Task, work.RunNumber, work.Step),
+		IdempotencyKey: work.IdempotencyKey,
 		BaseDir:        work.BaseDir, WorkDir: work.WorkDir,
 		RunId: runKey(work.Attempt.Run), Session: work.Session,
 	}
 	if !work.Deadline.IsZero() {
 		info.Deadline = timestamppb.New(work.Deadline)
+	}
+	if !work.RunCreatedAt.IsZero() {
+		info.RunCreatedAt = timestamppb.New(work.RunCreatedAt)
 	}
 	if !work.ScheduledFor.IsZero() {
 		info.ScheduledFor = timestamppb.New(work.ScheduledFor)

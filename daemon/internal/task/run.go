@@ -23,6 +23,10 @@ type Run struct {
 	// DefinitionVersion is the Task.Version that this run is pinned to.
 	DefinitionVersion uint64 `json:"definition_version"`
 
+	// Key is unique over all daemons: what idempotency keys begin with. A
+	// number would come back with a state directory that is made anew.
+	Key string `json:"key"`
+
 	StartedBy    string    `json:"started_by,omitempty"`
 	ScheduledFor time.Time `json:"scheduled_for,omitzero"` // nominal time, when a schedule made the run
 	RestartOf    uint64    `json:"restart_of,omitempty"`   // run number

@@ -16,8 +16,13 @@ type Work struct {
 	Settings   json.RawMessage
 	Checkpoint []byte // nil: none
 
+	// IdempotencyKey is the same for all attempts of the step in its run, and
+	// of no other step on any daemon.
+	IdempotencyKey string
+
 	Deadline     time.Time // zero: none
 	ScheduledFor time.Time // zero: not made by a schedule
+	RunCreatedAt time.Time
 	BaseDir      string
 	WorkDir      string
 	Session      string

@@ -27,7 +27,7 @@ type CreateSettings struct {
 	Source    string   `json:"source,omitempty" jsonschema_description:"Directory to archive. Default: the run's own directory, without what is hidden at its top."`
 	BackupDir string   `json:"backup_dir,omitempty" jsonschema_description:"Directory of the archives; made when it is not there."`
 	Target    string   `json:"target,omitempty" jsonschema_description:"Directory of this archive, instead of backup_dir."`
-	Name      string   `json:"name,omitempty" jsonschema_description:"Name of the archive without its extension. Default: task-run, as backup-42."`
+	Name      string   `json:"name,omitempty" jsonschema_description:"Name of the archive without its extension. Default: task, time and number of the run, as backup-20261124T023000Z-42."`
 	Format    string   `json:"format,omitempty" jsonschema:"enum=tar.zst,enum=tar.gz" jsonschema_description:"Also the extension."`
 	Level     string   `json:"level,omitempty" jsonschema:"enum=fastest,enum=default,enum=better,enum=best" jsonschema_description:"How hard to compress."`
 	Exclude   []string `json:"exclude,omitempty" jsonschema_description:"Globs of what to leave out, relative to source; ** crosses directories."`
@@ -114,6 +114,11 @@ func place(s CreateSettings, info sdk.Info) (name, dir string, err error) {
 	name = s.Name
 	if name == "" {
 		name = fmt.Sprintf("%s-%d", info.Task, info.Run)
+		if !info.RunCreatedAt.IsZero() {
+			// The time goes first, so that names sort by age and none comes back
+			// with a state directory that was made anew.
+			name = fmt.Sprintf("%s-%s-%d", info.Task, info.RunCreatedAt.UTC().Format("20060102T150405Z"), info.Run)
+		}
 	}
 	if strings.HasPrefix(name, ".") || strings.ContainsAny(name, "/\x00\n") || len(name) > 180 {
 		return "", "", fmt.Errorf("name: %q must be a file name without slash, not hidden, of at most 180 bytes", name)

@@ -428,11 +428,12 @@ type Info struct {
 	Attempt        uint32                 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Deadline       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=deadline,proto3" json:"deadline,omitempty"`                                   // of this attempt; absent: none
 	ScheduledFor   *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=scheduled_for,json=scheduledFor,proto3" json:"scheduled_for,omitempty"`       // absent: not made by a schedule
-	IdempotencyKey string                 `protobuf:"bytes,7,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"` // the same for all attempts of this step in this run
+	IdempotencyKey string                 `protobuf:"bytes,7,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"` // the same for all attempts of this step in this run, and of no other on any daemon
 	BaseDir        string                 `protobuf:"bytes,8,opt,name=base_dir,json=baseDir,proto3" json:"base_dir,omitempty"`                      // relative paths in settings start here
 	WorkDir        string                 `protobuf:"bytes,9,opt,name=work_dir,json=workDir,proto3" json:"work_dir,omitempty"`                      // the run's own directory, removed when it completed
 	RunId          string                 `protobuf:"bytes,10,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`                           // unique on this daemon; the key of sessions
 	Session        string                 `protobuf:"bytes,11,opt,name=session,proto3" json:"session,omitempty"`                                    // the session that the step's plan opened
+	RunCreatedAt   *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=run_created_at,json=runCreatedAt,proto3" json:"run_created_at,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -542,6 +543,13 @@ func (x *Info) GetSession() string {
 		return x.Session
 	}
 	return ""
+}
+
+func (x *Info) GetRunCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RunCreatedAt
+	}
+	return nil
 }
 
 type PlanRequest struct {
@@ -1891,7 +1899,7 @@ const file_stepd_v1_stepd_proto_rawDesc = "" +
 	"\asummary\x18\x02 \x01(\tR\asummary\x12'\n" +
 	"\x0fsettings_schema\x18\x03 \x01(\fR\x0esettingsSchema\x12(\n" +
 	"\x06effect\x18\x04 \x01(\x0e2\x10.stepd.v1.EffectR\x06effect\x12\x14\n" +
-	"\x05plans\x18\x05 \x01(\bR\x05plans\"\xe3\x02\n" +
+	"\x05plans\x18\x05 \x01(\bR\x05plans\"\xa5\x03\n" +
 	"\x04Info\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x04R\x03run\x12\x12\n" +
@@ -1904,7 +1912,8 @@ const file_stepd_v1_stepd_proto_rawDesc = "" +
 	"\bwork_dir\x18\t \x01(\tR\aworkDir\x12\x15\n" +
 	"\x06run_id\x18\n" +
 	" \x01(\tR\x05runId\x12\x18\n" +
-	"\asession\x18\v \x01(\tR\asession\"m\n" +
+	"\asession\x18\v \x01(\tR\asession\x12@\n" +
+	"\x0erun_created_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\frunCreatedAt\"m\n" +
 	"\vPlanRequest\x12\x1e\n" +
 	"\n" +
 	"controller\x18\x01 \x01(\tR\n" +
@@ -2084,44 +2093,45 @@ var file_stepd_v1_stepd_proto_depIdxs = []int32{
 	0,  // 1: stepd.v1.ControllerInfo.effect:type_name -> stepd.v1.Effect
 	29, // 2: stepd.v1.Info.deadline:type_name -> google.protobuf.Timestamp
 	29, // 3: stepd.v1.Info.scheduled_for:type_name -> google.protobuf.Timestamp
-	7,  // 4: stepd.v1.PlanRequest.info:type_name -> stepd.v1.Info
-	10, // 5: stepd.v1.PlanResponse.steps:type_name -> stepd.v1.PlannedSteps
-	20, // 6: stepd.v1.PlanResponse.log:type_name -> stepd.v1.Log
-	12, // 7: stepd.v1.PlanResponse.done:type_name -> stepd.v1.PlanDone
-	11, // 8: stepd.v1.PlannedSteps.steps:type_name -> stepd.v1.PlannedStep
-	30, // 9: stepd.v1.PlannedStep.eta:type_name -> google.protobuf.Duration
-	25, // 10: stepd.v1.PlanDone.result:type_name -> stepd.v1.Result
-	14, // 11: stepd.v1.ExecuteRequest.start:type_name -> stepd.v1.Start
-	15, // 12: stepd.v1.ExecuteRequest.cancel:type_name -> stepd.v1.Cancel
-	16, // 13: stepd.v1.ExecuteRequest.checkpoint_ack:type_name -> stepd.v1.CheckpointAck
-	17, // 14: stepd.v1.ExecuteRequest.input_reply:type_name -> stepd.v1.InputReply
-	7,  // 15: stepd.v1.Start.info:type_name -> stepd.v1.Info
-	1,  // 16: stepd.v1.Cancel.cause:type_name -> stepd.v1.Cancel.Cause
-	30, // 17: stepd.v1.Cancel.grace:type_name -> google.protobuf.Duration
-	18, // 18: stepd.v1.InputReply.items:type_name -> stepd.v1.InputItem
-	20, // 19: stepd.v1.ExecuteResponse.log:type_name -> stepd.v1.Log
-	21, // 20: stepd.v1.ExecuteResponse.progress:type_name -> stepd.v1.Progress
-	22, // 21: stepd.v1.ExecuteResponse.checkpoint:type_name -> stepd.v1.Checkpoint
-	23, // 22: stepd.v1.ExecuteResponse.output:type_name -> stepd.v1.Output
-	24, // 23: stepd.v1.ExecuteResponse.input_request:type_name -> stepd.v1.InputRequest
-	25, // 24: stepd.v1.ExecuteResponse.result:type_name -> stepd.v1.Result
-	2,  // 25: stepd.v1.Log.level:type_name -> stepd.v1.Log.Level
-	28, // 26: stepd.v1.Progress.counters:type_name -> stepd.v1.Progress.CountersEntry
-	3,  // 27: stepd.v1.Result.status:type_name -> stepd.v1.Result.Status
-	30, // 28: stepd.v1.Result.retry_after:type_name -> google.protobuf.Duration
-	4,  // 29: stepd.v1.Plugin.Describe:input_type -> stepd.v1.DescribeRequest
-	8,  // 30: stepd.v1.Plugin.Plan:input_type -> stepd.v1.PlanRequest
-	13, // 31: stepd.v1.Plugin.Execute:input_type -> stepd.v1.ExecuteRequest
-	26, // 32: stepd.v1.Plugin.EndRun:input_type -> stepd.v1.EndRunRequest
-	5,  // 33: stepd.v1.Plugin.Describe:output_type -> stepd.v1.DescribeResponse
-	9,  // 34: stepd.v1.Plugin.Plan:output_type -> stepd.v1.PlanResponse
-	19, // 35: stepd.v1.Plugin.Execute:output_type -> stepd.v1.ExecuteResponse
-	27, // 36: stepd.v1.Plugin.EndRun:output_type -> stepd.v1.EndRunResponse
-	33, // [33:37] is the sub-list for method output_type
-	29, // [29:33] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	29, // 4: stepd.v1.Info.run_created_at:type_name -> google.protobuf.Timestamp
+	7,  // 5: stepd.v1.PlanRequest.info:type_name -> stepd.v1.Info
+	10, // 6: stepd.v1.PlanResponse.steps:type_name -> stepd.v1.PlannedSteps
+	20, // 7: stepd.v1.PlanResponse.log:type_name -> stepd.v1.Log
+	12, // 8: stepd.v1.PlanResponse.done:type_name -> stepd.v1.PlanDone
+	11, // 9: stepd.v1.PlannedSteps.steps:type_name -> stepd.v1.PlannedStep
+	30, // 10: stepd.v1.PlannedStep.eta:type_name -> google.protobuf.Duration
+	25, // 11: stepd.v1.PlanDone.result:type_name -> stepd.v1.Result
+	14, // 12: stepd.v1.ExecuteRequest.start:type_name -> stepd.v1.Start
+	15, // 13: stepd.v1.ExecuteRequest.cancel:type_name -> stepd.v1.Cancel
+	16, // 14: stepd.v1.ExecuteRequest.checkpoint_ack:type_name -> stepd.v1.CheckpointAck
+	17, // 15: stepd.v1.ExecuteRequest.input_reply:type_name -> stepd.v1.InputReply
+	7,  // 16: stepd.v1.Start.info:type_name -> stepd.v1.Info
+	1,  // 17: stepd.v1.Cancel.cause:type_name -> stepd.v1.Cancel.Cause
+	30, // 18: stepd.v1.Cancel.grace:type_name -> google.protobuf.Duration
+	18, // 19: stepd.v1.InputReply.items:type_name -> stepd.v1.InputItem
+	20, // 20: stepd.v1.ExecuteResponse.log:type_name -> stepd.v1.Log
+	21, // 21: stepd.v1.ExecuteResponse.progress:type_name -> stepd.v1.Progress
+	22, // 22: stepd.v1.ExecuteResponse.checkpoint:type_name -> stepd.v1.Checkpoint
+	23, // 23: stepd.v1.ExecuteResponse.output:type_name -> stepd.v1.Output
+	24, // 24: stepd.v1.ExecuteResponse.input_request:type_name -> stepd.v1.InputRequest
+	25, // 25: stepd.v1.ExecuteResponse.result:type_name -> stepd.v1.Result
+	2,  // 26: stepd.v1.Log.level:type_name -> stepd.v1.Log.Level
+	28, // 27: stepd.v1.Progress.counters:type_name -> stepd.v1.Progress.CountersEntry
+	3,  // 28: stepd.v1.Result.status:type_name -> stepd.v1.Result.Status
+	30, // 29: stepd.v1.Result.retry_after:type_name -> google.protobuf.Duration
+	4,  // 30: stepd.v1.Plugin.Describe:input_type -> stepd.v1.DescribeRequest
+	8,  // 31: stepd.v1.Plugin.Plan:input_type -> stepd.v1.PlanRequest
+	13, // 32: stepd.v1.Plugin.Execute:input_type -> stepd.v1.ExecuteRequest
+	26, // 33: stepd.v1.Plugin.EndRun:input_type -> stepd.v1.EndRunRequest
+	5,  // 34: stepd.v1.Plugin.Describe:output_type -> stepd.v1.DescribeResponse
+	9,  // 35: stepd.v1.Plugin.Plan:output_type -> stepd.v1.PlanResponse
+	19, // 36: stepd.v1.Plugin.Execute:output_type -> stepd.v1.ExecuteResponse
+	27, // 37: stepd.v1.Plugin.EndRun:output_type -> stepd.v1.EndRunResponse
+	34, // [34:38] is the sub-list for method output_type
+	30, // [30:34] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_stepd_v1_stepd_proto_init() }
