@@ -57,7 +57,7 @@ func (r *runner) settle(t *transition, a *attempt, o task.Outcome) {
 func (l *lane) complete(t *transition, a *attempt, o task.Outcome) {
 	s := a.step
 	s.Status = mustStep(s.Status, task.EventComplete)
-	s.Message, s.Error, s.Reason = o.Message, "", ""
+	s.Message, s.Error, s.Reason = cut(o.Message, task.MaxMessage), "", ""
 	s.EndedAt = l.r.e.Clock.Now()
 	a.mu.Lock()
 	if a.saved {
@@ -69,7 +69,7 @@ func (l *lane) complete(t *transition, a *attempt, o task.Outcome) {
 	a.mu.Unlock()
 	l.r.run.Completed++
 	l.ended(t, s)
-	t.say(task.LogInfo, l.fullName(s), s.Attempt, completedText(o.Message))
+	t.say(task.LogInfo, l.fullName(s), s.Attempt, completedText(s.Message))
 }
 
 func completedText(message string) string {
@@ -84,13 +84,13 @@ func (l *lane) planned(t *transition, a *attempt, o task.Outcome) {
 	s := a.step
 	s.Planning, s.PlanDone = false, true
 	s.Planned, s.Session = a.planned, o.Session
-	s.Message, s.Error, s.Reason = o.Message, "", ""
+	s.Message, s.Error, s.Reason = cut(o.Message, task.MaxMessage), "", ""
 	l.tally = a.tally
 	l.read, l.window, l.exhausted, l.order = 0, nil, a.planned == 0, 0
 	t.runChanged = true
 	text := fmt.Sprintf("planned %d steps", a.planned)
-	if o.Message != "" {
-		text += ": " + o.Message
+	if s.Message != "" {
+		text += ": " + s.Message
 	}
 	t.say(task.LogInfo, l.fullName(s), s.Attempt, text)
 	if a.planned == 0 {
