@@ -80,7 +80,7 @@ func nextVersion(tx Tx, name string) (uint64, error) {
 	version := uint64(1)
 	err := tx.Runs(name, 0, func(run task.Run) bool {
 		version = max(version, run.DefinitionVersion+1)
-		return false // the newest run has the highest version
+		return true // a restart is newer than its version
 	})
 	return version, err
 }
