@@ -1,0 +1,118 @@
+package engine_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// A full disk: nothing new begins, what runs waits, and all of it goes on once
+// there is room.
+func TestADiskThatIsFullForAWhile(t *testing.T) {
+	w := started(t, def("t", step("a", 0), step("b", 1)), def("u", step("c", 0)))
+	open := make(chan struct{})
+	w.ctrl.on("a", func(x *exec) task.Outcome { return x.gate(open) })
+	id := w.submit("t")
+	w.began("a#1")
+	w.db.set(func(d *db) { d.full = true })
+	if _, err := w.e.Submit(t.Context(), "u", ""); !errors.Is(err, task.ErrDiskFull) {
+		t.Errorf("submit on a full disk: %v", err)
+	}
+	if _, err := w.e.Apply(t.Context(), []task.Task{def("v", step("a", 0))}, "", false); !errors.Is(err, task.ErrDiskFull) {
+		t.Errorf("apply on a full disk: %v", err)
+	}
+	if run := w.run(id); run.Status != task.RunRunning || len(run.Active) != 1 {
+		t.Errorf("the engine does not answer on a full disk: %+v", run)
+	}
+	close(open)
+	w.bell.await(t, "the runner to meet the full disk", func() bool { w.db.mu.Lock(); defer w.db.mu.Unlock(); return w.db.refused == 1 })
+	for i := range 3 {
+		w.clock.awaitTimer(t, time.Second)
+		w.clock.advance(time.Second)
+		w.bell.await(t, "another try", func() bool { w.db.mu.Lock(); defer w.db.mu.Unlock(); return w.db.refused == i+2 })
+	}
+	if a := w.steps(id)["a"]; a.Status != task.StepRunning || w.ctrl.began("b#1") {
+		t.Errorf("something went on without a commit: %s", w.statuses(id))
+	}
+	w.clock.awaitTimer(t, time.Second)
+	w.db.set(func(d *db) { d.full = false })
+	w.clock.advance(time.Second)
+	w.ends(id, task.RunCompleted)
+	w.wantCalls("a#1", "b#1")
+}
+
+// A step that is ready waits for room before it starts, and a queued run too.
+func TestNothingBeginsOnAFullDisk(t *testing.T) {
+	w := newWorld(t)
+	w.apply(def("t", step("a", 0)))
+	id := w.submit("t")
+	w.db.set(func(d *db) { d.full = true })
+	w.start()
+	w.clock.awaitTimer(t, time.Second)
+	if run := w.run(id); run.Status != task.RunQueued {
+		t.Errorf("the run is %s", run.Status)
+	}
+	w.db.set(func(d *db) { d.full = false })
+	w.clock.advance(time.Second)
+	w.ends(id, task.RunCompleted)
+}
+
+func TestAStopOnAFullDisk(t *testing.T) {
+	w := started(t, def("t", step("a", 0)))
+	w.ctrl.on("a", once)
+	id := w.submit("t")
+	w.began("a#1")
+	w.db.set(func(d *db) { d.full = true })
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); w.stop() }()
+	w.bell.await(t, "the runner to meet the full disk", func() bool { w.db.mu.Lock(); defer w.db.mu.Unlock(); return w.db.refused > 0 })
+	<-stopped
+	w.db.set(func(d *db) { d.full = false })
+	w.reopen()
+	w.start()
+	w.ends(id, task.RunCompleted)
+}
+
+// When the store has failed, runners end, their steps are told to, and nobody
+// is told of a success.
+func TestAStoreThatFails(t *testing.T) {
+	w := started(t, parallel(2, def("t", step("a", 0), step("b", 0), step("c", 1))))
+	open := make(chan struct{})
+	w.ctrl.on("a", func(x *exec) task.Outcome { return x.gate(open) })
+	w.ctrl.on("b", once)
+	id := w.submit("t")
+	w.began("b#1")
+	w.began("a#1")
+	p := &tape{}
+	go func() { _ = w.e.Watch(t.Context(), id, p.add) }()
+	w.db.set(func(d *db) { d.failed = true })
+	close(open)
+	w.bell.await(t, "the runner to end", func() bool {
+		w.bell.ring()
+		running, _ := w.e.Load()
+		return running == 0
+	})
+	if s := w.steps(id)["a"]; s.Status != task.StepRunning {
+		t.Errorf("a is %s", s.Status)
+	}
+	p.mu.Lock()
+	for _, e := range p.events {
+		if e.Kind == "step" && e.Step.Status.Ended() || !e.Run.Status.Alive() {
+			t.Errorf("a watcher heard of %+v", e)
+		}
+	}
+	p.mu.Unlock()
+	if _, err := w.e.Submit(t.Context(), "t", ""); !errors.Is(err, task.ErrStoreFailed) {
+		t.Errorf("submit: %v", err)
+	}
+	if _, err := w.e.Continue(t.Context(), id, ""); err == nil {
+		t.Error("continue was accepted")
+	}
+	for _, l := range w.log.of("t/1") {
+		if l.Step == "a" {
+			t.Errorf("the log says %q", l.Message)
+		}
+	}
+}
