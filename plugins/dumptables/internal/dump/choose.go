@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/stepd/stepd/sdk"
@@ -88,9 +89,9 @@ const maxStepName = 80
 var plainName = regexp.MustCompile(`^[\p{L}\p{Nd}_][\p{L}\p{Nd}_.-]*$`)
 
 // stepName is the table's name where that can be the name of a step and of a
-// file. Else it is "__" and the name with each byte that is not a letter, a
-// digit, '-' or '.' as '_' and two hex digits; where that is too long, its
-// beginning and a hash.
+// file. Else it is "__" and the name with each byte that belongs to no letter or
+// digit of any script, '-' or '.' as '_' and two hex digits; where that is too
+// long, its beginning and a hash.
 func stepName(table string) string {
 	if plainName.MatchString(table) && len(table) <= maxStepName && !strings.HasPrefix(table, "__") &&
 		table != schemaStep && table != finishStep {
@@ -98,18 +99,23 @@ func stepName(table string) string {
 	}
 	var b strings.Builder
 	b.WriteString("__")
-	for i := range len(table) {
-		c := table[i]
-		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' {
-			b.WriteByte(c)
-		} else {
+	for i, r := range table {
+		size := utf8.RuneLen(r)
+		if r == utf8.RuneError {
+			_, size = utf8.DecodeRuneInString(table[i:])
+		}
+		if r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r)) || r == '-' || r == '.' {
+			b.WriteRune(r)
+			continue
+		}
+		for _, c := range []byte(table[i : i+size]) {
 			fmt.Fprintf(&b, "_%02x", c)
 		}
 	}
 	name := b.String()
 	if len(name) > maxStepName {
 		sum := sha256.Sum256([]byte(table))
-		name = name[:maxStepName-25] + "__" + hex.EncodeToString(sum[:10])
+		name = strings.ToValidUTF8(name[:maxStepName-25], "") + "__" + hex.EncodeToString(sum[:10])
 	}
 	return name
 }
