@@ -198,20 +198,16 @@ func (l *lane) nextPlanned() (task.RunStep, bool) {
 	if len(l.waiting) >= maxWaiting {
 		return task.RunStep{}, false
 	}
-	for {
-		if len(l.window) == 0 {
-			if l.exhausted || !l.readWindow() {
-				return task.RunStep{}, false
-			}
-		}
-		s := l.window[0]
-		if s.Order > l.order && l.running+len(l.waiting) > 0 {
-			return task.RunStep{}, false // a lower order ends first
-		}
-		l.window = l.window[1:]
-		l.order = s.Order
-		return s, true
+	if len(l.window) == 0 && (l.exhausted || !l.readWindow()) {
+		return task.RunStep{}, false
 	}
+	s := l.window[0]
+	if s.Order > l.order && l.running+len(l.waiting) > 0 {
+		return task.RunStep{}, false // a lower order ends first
+	}
+	l.window = l.window[1:]
+	l.order = s.Order
+	return s, true
 }
 
 // readWindow reads the next planned steps that are to be started.
