@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/stepd/stepd/daemon/internal/task"
@@ -325,8 +327,9 @@ func (l *lane) abort(t *transition, h halt) {
 	if h.why == haltCancel || h.why == haltDeadline {
 		event = task.EventCancel
 	}
-	for _, s := range l.waiting {
-		if s.Position.Sub == 0 {
+	// Those of again that were woken are recorded as waiting still.
+	for _, s := range append(slices.Collect(maps.Values(l.waiting)), l.again...) {
+		if s.Position.Sub == 0 || s.Status != task.StepWaiting {
 			continue
 		}
 		if event == task.EventCancel {

@@ -33,9 +33,16 @@ type world struct {
 }
 
 func newWorld(t testing.TB, change ...func(*engine.Config)) *world {
+	w := makeWorld(t, t.TempDir(), change...)
+	t.Cleanup(w.end)
+	return w
+}
+
+// makeWorld makes one that the caller ends.
+func makeWorld(t testing.TB, dir string, change ...func(*engine.Config)) *world {
 	b := &bell{}
 	w := &world{
-		t: t, dir: t.TempDir(), bell: b, clock: newClock(b), ctrl: newControllers(b),
+		t: t, dir: dir, bell: b, clock: newClock(b), ctrl: newControllers(b),
 		log:    &runLog{bell: b, open: map[string]bool{}, lines: map[string][]task.LogEntry{}, closed: map[string]int{}, removed: map[string]bool{}},
 		spaces: &workspaces{made: map[string]bool{}, removed: map[string]bool{}},
 		config: engine.Config{
@@ -46,7 +53,6 @@ func newWorld(t testing.TB, change ...func(*engine.Config)) *world {
 		f(&w.config)
 	}
 	w.open()
-	t.Cleanup(w.end)
 	return w
 }
 
