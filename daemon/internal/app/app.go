@@ -41,6 +41,9 @@ type Options struct {
 	PreflightCommand func(path string) *exec.Cmd
 	// Ready is called when the socket answers. May be nil.
 	Ready func()
+
+	// allocate is there for tests that need a full disk (store.Options).
+	allocate func(f *os.File, offset, size int64) error
 }
 
 // App is the daemon. Make it with New, which opens everything, and carry it
@@ -79,7 +82,7 @@ func New(o Options) (_ *App, err error) {
 	}
 	a.store, err = store.Open(store.Options{
 		Dir: c.DataDir, Logger: a.log.Named("store"), PreflightCommand: o.PreflightCommand,
-		BallastSize: ballast, OnRoom: a.roomChanged,
+		BallastSize: ballast, OnRoom: a.roomChanged, Allocate: o.allocate,
 	})
 	if err != nil {
 		return nil, err

@@ -25,18 +25,23 @@ type inside struct {
 
 // open runs a daemon until the test ends, and requires that it then ends
 // properly and leaves nothing.
-func open(t testing.TB, plugins string, change func(*config.Config)) *inside {
+func open(t testing.TB, plugins string) *inside {
+	t.Helper()
+	return openWith(t, plugins, func(*config.Config) {}, func(*Options) {})
+}
+
+func openWith(t testing.TB, plugins string, change func(*config.Config), more func(*Options)) *inside {
 	t.Helper()
 	dir := t.TempDir()
 	d := &inside{log: &watchedLog{ready: make(chan struct{})}, config: config.Config{
 		DataDir: filepath.Join(dir, "data"), Socket: filepath.Join(dir, "run", "s"), PluginDirs: []string{plugins},
 		MaxRuns: 64, LogFormat: config.FormatText, KeepRuns: 100, Grace: 500 * time.Millisecond,
 	}}
-	if change != nil {
-		change(&d.config)
-	}
+	change(&d.config)
 	ready := make(chan struct{})
-	a, err := New(Options{Config: d.config, Version: "test", Stderr: d.log, Ready: func() { close(ready) }})
+	options := Options{Config: d.config, Version: "test", Stderr: d.log, Ready: func() { close(ready) }}
+	more(&options)
+	a, err := New(options)
 	if err != nil {
 		t.Fatal(err)
 	}

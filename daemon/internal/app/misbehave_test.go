@@ -87,7 +87,7 @@ func TestMisbehavingSteps(t *testing.T) {
 		{mode: "plan-hang", limits: "attempt_timeout: 300ms", run: "failed", step: "failed", reason: "timed_out", texts: []string{"attempt_timeout"}},
 	}
 	dir := pluginDir(t, "noop")
-	d := open(t, dir, nil)
+	d := open(t, dir)
 	apply(t, d.Client, t.TempDir(), wellTask)
 	for _, test := range tests {
 		t.Run(test.mode, func(t *testing.T) {
@@ -178,7 +178,7 @@ func noOutputs(t *testing.T, d *inside, ref string) {
 // TestLogFloodIsBounded holds what a flood of log lines may cost: 32 MiB of
 // memory, and nobody else's answers.
 func TestLogFloodIsBounded(t *testing.T) {
-	d := open(t, pluginDir(t, "noop"), nil)
+	d := open(t, pluginDir(t, "noop"))
 	install(t, d.config.PluginDirs[0], "misbehave-steps", "misbehave")
 	apply(t, d.Client, t.TempDir(), wellTask, misbehaviour("flood", "misbehave-steps", "log-flood", 200_000, ""), misbehaviour("calm", "misbehave-steps", "none", 0, ""))
 	wantCompleted(t, d.Client, await(t, d.Client, begin(t, d.Client, "calm")))
@@ -243,7 +243,7 @@ func heap(collect bool) uint64 {
 func TestCancelOfADeafStep(t *testing.T) {
 	const term, slack = 5 * time.Second, 20 * time.Second
 	dir := pluginDir(t, "noop")
-	d := open(t, dir, nil)
+	d := open(t, dir)
 	apply(t, d.Client, t.TempDir(), wellTask)
 	for _, mode := range []string{"obey", "hang", "hang-hard", "freeze", "plan-hang"} {
 		t.Run(mode, func(t *testing.T) {
@@ -292,7 +292,7 @@ func TestCancelOfADeafStep(t *testing.T) {
 // TestTaskTimeLimit holds that a run ends at the time limit of its task,
 // whatever its steps do.
 func TestTaskTimeLimit(t *testing.T) {
-	d := open(t, pluginDir(t, "noop"), nil)
+	d := open(t, pluginDir(t, "noop"))
 	install(t, d.config.PluginDirs[0], "misbehave-steps", "misbehave")
 	apply(t, d.Client, t.TempDir(), wellTask, "max_execution_time: 2s\n"+misbehaviour("long", "misbehave-steps", "hang-hard", 0, "")+
 		"  - {name: later, controller: noop}\n")
@@ -324,7 +324,7 @@ func TestMisbehavingStarts(t *testing.T) {
 		{"describe-twice", "two controllers are named run"},
 	}
 	dir := pluginDir(t, "noop")
-	d := open(t, dir, nil)
+	d := open(t, dir)
 	apply(t, d.Client, t.TempDir(), wellTask)
 	for _, test := range tests {
 		t.Run(test.mode, func(t *testing.T) {
