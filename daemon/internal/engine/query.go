@@ -62,8 +62,9 @@ func (e *Engine) live(run task.Run) RunView {
 			event := r.event(EventSnapshot)
 			switch event.Run.Status {
 			case "": // it has not begun yet
-			case task.RunRunning:
-				view.Run.Progress = max(run.Progress, event.Run.Progress)
+			case task.RunRunning: // its record lags behind in the counts
+				event.Run.Progress = max(run.Progress, event.Run.Progress)
+				view.Run = event.Run
 				view.ETA, view.HasETA, view.Active = event.ETA, event.HasETA, event.Active
 			default: // it has ended since
 				view.Run = event.Run

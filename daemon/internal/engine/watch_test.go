@@ -358,3 +358,22 @@ func TestAPlanOfThousands(t *testing.T) {
 		t.Errorf("the heap grew by %d KiB", grown>>10)
 	}
 }
+
+// Whoever asks sees the counts of what is committed, not those of some time
+// ago.
+func TestCountsAreThoseOfNow(t *testing.T) {
+	w := started(t, def("t", step("p", 0)))
+	w.ctrl.plansInto("p", into(5, nil))
+	open := make(chan struct{})
+	w.ctrl.on("p/*", func(x *exec) task.Outcome { return x.gate(open) })
+	id := w.submit("t")
+	for i := range 4 {
+		open <- struct{}{}
+		w.began(fmt.Sprintf("p/c%d#1", i+2))
+		if run := w.run(id); run.Completed != i+1 || run.Total != 5 {
+			t.Errorf("after %d of 5 steps it counts %d of %d", i+1, run.Completed, run.Total)
+		}
+	}
+	close(open)
+	w.ends(id, task.RunCompleted)
+}
