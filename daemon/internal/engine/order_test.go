@@ -1,9 +1,12 @@
 package engine_test
 
 import (
+	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,6 +63,30 @@ func TestSideBySide(t *testing.T) {
 				t.Errorf("a higher order came before the end of the lower one: %v", calls)
 			}
 		})
+	}
+}
+
+// Steps of one order start as they stand in the task, also when the plugin of a
+// later one answers first.
+func TestStepsOfOneOrderStartAsTheyStand(t *testing.T) {
+	w := started(t, def("t", step("a", 0), step("b", 0), step("c", 0)))
+	var asked atomic.Int32
+	w.ctrl.lookup = func(ctx context.Context, name string) error {
+		if asked.Add(1); name != "a" {
+			return nil
+		}
+		for asked.Load() < 3 && ctx.Err() == nil { // all are asked at once
+			runtime.Gosched()
+		}
+		return ctx.Err()
+	}
+	for range 100 {
+		asked.Store(0)
+		w.ends(w.submit("t"), task.RunCompleted)
+	}
+	want := slices.Repeat([]string{"a#1", "b#1", "c#1"}, 100)
+	if got := w.ctrl.list(); !slices.Equal(got, want) {
+		t.Errorf("steps started as %v", got)
 	}
 }
 

@@ -346,10 +346,23 @@ func (r *runner) fill(t *transition) {
 				started = true
 				break
 			}
+			if l.asking {
+				r.askAhead()
+				break // steps start as they stand in the task, whoever answers first
+			}
 		}
 		r.lanes = slices.DeleteFunc(r.lanes, func(l *lane) bool { return l.top.Status.Ended() })
 		if !started && len(r.lanes) > 0 {
 			return
+		}
+	}
+}
+
+// askAhead looks up all controllers of the current order at once.
+func (r *runner) askAhead() {
+	for _, l := range r.lanes {
+		if !l.known && !l.top.Status.Ended() {
+			l.ask()
 		}
 	}
 }
