@@ -216,3 +216,18 @@ func TestCancelOfWhatIsNotThere(t *testing.T) {
 		t.Errorf("cancel: %v", err)
 	}
 }
+
+// A planner whose last planned step was cancelled has not completed.
+func TestCancelOfTheLastPlannedStep(t *testing.T) {
+	w := started(t, def("t", step("p", 0)))
+	w.ctrl.plansInto("p", into(2, nil))
+	w.ctrl.on("p/c2", once)
+	id := w.submit("t")
+	w.began("p/c2#1")
+	w.cancel(id, "")
+	w.ends(id, task.RunCancelled)
+	w.wantStatus(id, map[string]task.StepStatus{"p": task.StepCancelled, "p/c1": task.StepCompleted, "p/c2": task.StepCancelled})
+	w.goOn(id)
+	w.ends(id, task.RunCompleted)
+	w.wantCalls("plan p#1", "p/c1#1", "p/c2#1", "p/c2#2")
+}

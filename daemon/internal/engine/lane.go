@@ -42,6 +42,7 @@ type tally struct {
 	weight, weightDone             float64
 	eta, etaDone                   time.Duration
 	completed, failed, interrupted int
+	cancelled                      int
 	firstFault                     string
 }
 
@@ -410,5 +411,7 @@ func (y *tally) end(s task.RunStep) {
 		}
 	case task.StepInterrupted:
 		y.interrupted++
+	case task.StepCancelled:
+		y.cancelled++
 	}
 }

@@ -156,7 +156,12 @@ func (m *model) check(when string) engine.RunView {
 		}
 	}
 	if len(m.problems) > 0 {
-		m.rt.Fatalf("%s\ncalls %v\nsteps %s\nrun %+v", strings.Join(m.problems, "\n"), m.w.ctrl.list(), m.w.statuses(m.id), run.Run)
+		var lines []string
+		for _, l := range m.w.log.of("t/1") {
+			lines = append(lines, fmt.Sprintf("%s %d: %s", l.Step, l.Attempt, l.Message))
+		}
+		m.rt.Fatalf("%s\ncalls %v\nsteps %s\nrun %+v\nlog:\n%s", strings.Join(m.problems, "\n"), m.w.ctrl.list(), m.w.statuses(m.id), run.Run,
+			strings.Join(lines, "\n"))
 	}
 	return run
 }

@@ -416,7 +416,7 @@ func (r *runner) conclude(t *transition) bool {
 		}
 	}
 	for _, l := range r.lanes {
-		if l.top.PlanDone && l.finished() && !l.top.Status.Ended() {
+		if l.top.PlanDone && l.finished() && l.tally.cancelled == 0 && !l.top.Status.Ended() {
 			l.conclude(t)
 		}
 	}
