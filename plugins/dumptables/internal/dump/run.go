@@ -46,7 +46,7 @@ func dumpTable(ctx context.Context, step *sdk.Step[Settings], source Source) err
 		return err
 	}
 	report := func(rows int64) {
-		step.Progress(float64(rows), float64(total), "rows")
+		step.Progress(float64(rows), float64(total), "")
 		step.Count(map[string]int64{"rows": rows})
 	}
 	table := Table{Table: work.Table}
