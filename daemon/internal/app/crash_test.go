@@ -46,24 +46,27 @@ func TestBackupSurvivesThirtyKills(t *testing.T) {
 	}
 
 	hits, kept := map[string]int{}, 0
-	for _, i := range random.Perm(kills) {
+	for round, i := range random.Perm(kills) {
 		ref := begin(t, d.Client, "backup")
 		// One kill in each thirtieth of the run.
 		moment := time.Duration((float64(i) + random.Float64()) / kills * float64(took))
 		d.killAfter(t, ref, moment)
-		eventually(t, "the plugins end with their daemon", func() bool { return len(marked(markerOf(p.data))) == 0 })
-
-		number, err := strconv.ParseUint(strings.TrimPrefix(ref, "backup/"), 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		then := look(t, p.data, "backup", number)
+		then := lookAfter(t, p, ref)
 		hits[then.under()]++
 		dumps := dumpTimes(t, p, then)
+		thens := []snapshot{then}
+		if round%3 == 0 {
+			// Once more while it comes back.
+			d = p.launch(t)
+			d.killAfter(t, "", time.Duration(random.Float64()*float64(took)))
+			thens = append(thens, lookAfter(t, p, ref))
+		}
 
 		d = p.start(t)
 		wantCompleted(t, d.Client, await(t, d.Client, ref))
-		kept += then.sameAs(t, d.Client)
+		for _, then := range thens {
+			kept += then.sameAs(t, d.Client)
+		}
 		eventually(t, "the directory of the completed run goes", func() bool {
 			left, _ := filepath.Glob(filepath.Join(p.data, "work", "*", "*"))
 			return len(left) == 0
@@ -95,16 +98,18 @@ func TestBackupSurvivesThirtyKills(t *testing.T) {
 }
 
 // killAfter kills the daemon so long after now, or at the end of the run if that
-// comes first.
+// comes first ("": of none).
 func (d *daemon) killAfter(t *testing.T, ref string, moment time.Duration) {
 	t.Helper()
 	timer := time.NewTimer(moment)
 	defer timer.Stop()
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
+	ended, watched := make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(ended)
-		_ = d.Watch(ctx, ref, func(api.Event) error { return nil })
+		defer close(watched)
+		if ref != "" && d.Watch(ctx, ref, func(api.Event) error { return nil }) == nil {
+			close(ended)
+		}
 	}()
 	select {
 	case <-timer.C:
@@ -112,7 +117,19 @@ func (d *daemon) killAfter(t *testing.T, ref string, moment time.Duration) {
 	}
 	d.kill()
 	cancel()
-	<-ended
+	<-watched
+}
+
+// lookAfter reads what a killed daemon's database says of a run, once its
+// plugins have ended.
+func lookAfter(t *testing.T, p *place, ref string) snapshot {
+	t.Helper()
+	eventually(t, "the plugins end with their daemon", func() bool { return len(marked(markerOf(p.data))) == 0 })
+	name, number, err := task.ParseRef(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return look(t, p.data, name, number)
 }
 
 // dumpTimes says when the dumps of those tables were written whose steps are
@@ -144,4 +161,27 @@ func dumpTimes(t *testing.T, p *place, then snapshot) map[string]time.Time {
 // plain tells names that are part of their file's name as they are.
 func plain(name string) bool {
 	return strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") == "" && name[0] != '_'
+}
+
+// TestStartEndsWhatTheLastDaemonLeft holds that plugins which outlive a killed
+// daemon do not outlive the start of the next one.
+func TestStartEndsWhatTheLastDaemonLeft(t *testing.T) {
+	p := newPlace(t, pluginDir(t))
+	install(t, p.plugins, "misbehave-immortal", "misbehave")
+	d := p.start(t)
+	apply(t, d.Client, t.TempDir(), misbehaviour("stay", "misbehave-immortal", "plan", 1, ""))
+	wantCompleted(t, d.Client, await(t, d.Client, begin(t, d.Client, "stay")))
+	d.kill()
+	left := marked(markerOf(p.data))
+	if len(left) == 0 {
+		t.Fatal("the plugin ended with its daemon: that proves nothing")
+	}
+	d = p.start(t)
+	noProcesses(t, p.data)
+	if !strings.Contains(d.log.String(), "ended what the last daemon left") {
+		t.Errorf("nobody says so:\n%s", d.log)
+	}
+	wantCompleted(t, d.Client, await(t, d.Client, begin(t, d.Client, "stay")))
+	d.stop(t)
+	p.nothingLeft(t)
 }

@@ -64,6 +64,20 @@ func (p *place) command() (*exec.Cmd, *watchedLog) {
 // start starts a daemon and waits until it says that it is ready.
 func (p *place) start(t testing.TB) *daemon {
 	t.Helper()
+	d := p.launch(t)
+	select {
+	case <-d.log.ready:
+	case <-d.gone:
+		t.Fatalf("the daemon did not start: %v\n%s", d.state, d.log)
+	case <-time.After(patience):
+		t.Fatalf("the daemon did not get ready\n%s", d.log)
+	}
+	return d
+}
+
+// launch starts a daemon.
+func (p *place) launch(t testing.TB) *daemon {
+	t.Helper()
 	d := &daemon{Client: p.client(), place: p, gone: make(chan struct{})}
 	d.cmd, d.log = p.command()
 	if err := d.cmd.Start(); err != nil {
@@ -81,13 +95,6 @@ func (p *place) start(t testing.TB) *daemon {
 			t.Logf("daemon %d said:\n%s", d.cmd.Process.Pid, d.log.tail(4000))
 		}
 	})
-	select {
-	case <-d.log.ready:
-	case <-d.gone:
-		t.Fatalf("the daemon did not start: %v\n%s", d.state, d.log)
-	case <-time.After(patience):
-		t.Fatalf("the daemon did not get ready\n%s", d.log)
-	}
 	return d
 }
 
