@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ import (
 
 // patience bounds every wait of these tests. It is long, because the machine
 // may be busy; nothing waits for it to pass.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // bell wakes all who wait for a condition.
 type bell struct {
@@ -520,5 +521,7 @@ func (w *workspaces) gone() map[string]bool {
 }
 
 var errBroken = errors.New("broken on purpose")
+
+func itoa(n uint64) string { return strconv.FormatUint(n, 10) }
 
 func raw(s string) json.RawMessage { return json.RawMessage(s) }
