@@ -324,23 +324,8 @@ func (l *lane) wake(m wakeMessage) {
 
 // abort ends the lane because the run ends before it.
 func (l *lane) abort(t *transition, h halt) {
-	event := task.EventRelease
-	if h.why == haltCancel || h.why == haltDeadline {
-		event = task.EventCancel
-	}
-	// Those of again that were woken are recorded as waiting still.
-	for _, s := range append(slices.Collect(maps.Values(l.waiting)), l.again...) {
-		if s.Position.Sub == 0 || s.Status != task.StepWaiting {
-			continue
-		}
-		if event == task.EventCancel {
-			s.Status, s.Reason, s.EndedAt = mustStep(s.Status, event), task.ReasonCancelled, l.r.e.Clock.Now()
-		} else {
-			s.Status = mustStep(s.Status, task.EventWake)
-		}
-		s.RetryAt = time.Time{}
-		t.put(s)
-	}
+	event := h.event()
+	l.endPauses(t, event)
 	top := l.top
 	switch {
 	case top.Status.Ended() || top.Status == task.StepReady:
@@ -359,6 +344,23 @@ func (l *lane) abort(t *transition, h halt) {
 	}
 	l.keep(top)
 	t.put(top)
+}
+
+// endPauses takes the planned steps that wait for another attempt out of that.
+func (l *lane) endPauses(t *transition, event task.Event) {
+	// Those of again that were woken are recorded as waiting still.
+	for _, s := range append(slices.Collect(maps.Values(l.waiting)), l.again...) {
+		if s.Position.Sub == 0 || s.Status != task.StepWaiting {
+			continue
+		}
+		if event == task.EventCancel {
+			s.Status, s.Reason, s.EndedAt = mustStep(s.Status, event), task.ReasonCancelled, l.r.e.Clock.Now()
+		} else {
+			s.Status = mustStep(s.Status, task.EventWake)
+		}
+		s.RetryAt = time.Time{}
+		t.put(s)
+	}
 }
 
 // view is the step with what its record leaves to its planner.

@@ -53,6 +53,14 @@ type halt struct {
 	reason string
 }
 
+// event is what becomes of steps that have begun and not ended then.
+func (h halt) event() task.Event {
+	if h.why == haltCancel || h.why == haltDeadline {
+		return task.EventCancel
+	}
+	return task.EventRelease
+}
+
 type haltReason int
 
 const (
@@ -416,7 +424,10 @@ func (r *runner) conclude(t *transition) bool {
 		}
 	}
 	for _, l := range r.lanes {
-		if l.top.PlanDone && l.finished() && l.tally.cancelled == 0 && !l.top.Status.Ended() {
+		switch {
+		case l.top.Status.Ended():
+			l.endPauses(t, r.halt.event()) // of one that gave up
+		case l.top.PlanDone && l.finished() && l.tally.cancelled == 0:
 			l.conclude(t)
 		}
 	}

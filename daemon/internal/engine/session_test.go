@@ -224,3 +224,14 @@ func TestALostSessionThatWasNoneIsAFault(t *testing.T) {
 		})
 	}
 }
+
+// When a group gives up, none of its steps is left waiting.
+func TestAGroupThatGivesUpEndsItsPauses(t *testing.T) {
+	w := started(t, def("t", step("p", 0)))
+	w.ctrl.plansInto("p", withSession(2))
+	w.ctrl.onFail("p/c1", 99, task.Outcome{Kind: task.OutcomeFailed, Message: "later", RetryAfter: time.Hour})
+	w.ctrl.on("p/c2", func(*exec) task.Outcome { return sessionGone })
+	id := w.submit("t")
+	w.ends(id, task.RunFailed)
+	w.wantStatus(id, map[string]task.StepStatus{"p": task.StepFailed, "p/c1": task.StepReady, "p/c2": task.StepReady})
+}
