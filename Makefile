@@ -10,7 +10,7 @@ TOOLS   := $(CURDIR)/.tools
 
 PROTOC_GEN_GO      := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
-STATICCHECK        := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+STATICCHECK        := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Debian packages that tests and `make generate` need, by the program that
 # tells whether they are there.
