@@ -92,7 +92,7 @@ func (p *place) launch(t testing.TB) *daemon {
 		_ = d.cmd.Process.Kill()
 		<-d.gone
 		if t.Failed() {
-			t.Logf("daemon %d said:\n%s", d.cmd.Process.Pid, d.log.tail(4000))
+			t.Logf("daemon %d said:\n%s", d.cmd.Process.Pid, d.log.tail(1500))
 		}
 	})
 	return d
