@@ -29,6 +29,8 @@ type Host struct {
 	hurry chan struct{} // closed: no time for good-byes
 	wg    sync.WaitGroup
 
+	scanning sync.Mutex // held throughout a scan: an older look must not undo a newer one
+
 	mu      sync.Mutex
 	plugins map[string]*plugin
 
@@ -154,6 +156,8 @@ func (h *Host) sequence() string { return strconv.FormatUint(h.seq.Add(1), 36) }
 // and with the plugins in them. Nothing that is wrong with one plugin keeps
 // the others from being used. It starts nothing and reads no whole file.
 func (h *Host) Scan() []error {
+	h.scanning.Lock()
+	defer h.scanning.Unlock()
 	found := map[string]string{}
 	var problems []error
 	for _, dir := range h.cfg.Dirs {
