@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -325,4 +326,17 @@ func TestScrubFindsEveryFlippedBit(t *testing.T) {
 		return err
 	})
 	t.Logf("%d flips", flips)
+}
+
+// The stack of a crash tells an operator nothing.
+func TestACrashOfTheCheckIsSaidInOneLine(t *testing.T) {
+	dir, _ := closedDatabase(t)
+	o := options(dir)
+	o.PreflightCommand = func(string) *exec.Cmd {
+		return exec.Command("/bin/sh", "-c", `printf 'unexpected fault address 0x7f\nfatal error: fault\n\ngoroutine 3 [running]:\n' >&2; exit 2`)
+	}
+	_, err := store.Open(o)
+	if _, ok := errors.AsType[*store.RefusedError](err); !ok || !strings.Contains(err.Error(), "check crashed (exit status 2): unexpected fault address 0x7f; nothing was changed") {
+		t.Errorf("got %v", err)
+	}
 }

@@ -209,7 +209,10 @@ func (o *Options) preflight(path string) error {
 	case exit.ExitCode() == exitFault:
 		return &RefusedError{Path: path, Check: check, Found: out.String()}
 	}
-	return &RefusedError{Path: path, Check: check, Found: fmt.Sprintf("it is damaged so badly that its check crashed (%s): %s", exit, out.String())}
+	// The rest of what the child said is the stack of its crash.
+	o.Logger.Debug("the check of the database crashed", "path", path, "said", out.String())
+	said, _, _ := strings.Cut(out.String(), "\n")
+	return &RefusedError{Path: path, Check: check, Found: fmt.Sprintf("it is damaged so badly that its check crashed (%s): %s", exit, said)}
 }
 
 // head keeps the beginning of what a child says; a crash says most there.
