@@ -106,7 +106,7 @@ func (a *attempt) launch() {
 		which := a.limit
 		a.limit = ""
 		a.stops = append(a.stops, clock.AfterFunc(max(0, a.work.Deadline.Sub(clock.Now())), func() {
-			a.end(task.CauseDeadline, which)
+			a.end(task.ErrDeadline, which)
 		}))
 	}
 	if d := a.lane.def.Limits.ProgressTimeout; d > 0 {
@@ -182,7 +182,7 @@ func (a *attempt) watchSilence(d time.Duration) {
 		silent := clock.Now().Sub(a.sign) >= d
 		a.mu.Unlock()
 		if silent {
-			a.end(task.CauseDeadline, limitProgress)
+			a.end(task.ErrDeadline, limitProgress)
 		} else {
 			a.watchSilence(d)
 		}

@@ -38,7 +38,7 @@ func TestCancelOfARunThatIsCarriedOut(t *testing.T) {
 		t.Errorf("the reason is %q", end.Reason)
 	}
 	for range 2 {
-		if cause := <-causes; cause != task.CauseCancelled {
+		if cause := <-causes; cause != task.ErrCancelled {
 			t.Errorf("a step was told %v", cause)
 		}
 	}

@@ -18,10 +18,14 @@ func (e *Engine) Submit(ctx context.Context, name, by string) (task.Run, error) 
 			return def, task.Run{}, missing("task", name, err)
 		}
 		if def.Disabled {
-			return def, task.Run{}, fmt.Errorf("task %s is disabled (stepd task enable %s): %w", name, name, task.ErrState)
+			return def, task.Run{}, disabled(name)
 		}
 		return def, task.Run{StartedBy: by}, nil
 	})
+}
+
+func disabled(name string) error {
+	return fmt.Errorf("task %s is disabled (stepd task enable %s): %w", name, name, task.ErrState)
 }
 
 // Restart makes a new run of what an ended run was pinned to.
@@ -33,6 +37,13 @@ func (e *Engine) Restart(ctx context.Context, id task.RunID, by string) (task.Ru
 		}
 		if old.Status.Alive() {
 			return task.Task{}, old, fmt.Errorf("run %s is %s; cancel it first, or let it end: %w", old.Ref(), old.Status, task.ErrState)
+		}
+		current, err := tx.Task(old.Task)
+		if ignoreNotFound(err) != nil {
+			return task.Task{}, old, err
+		}
+		if current.Disabled {
+			return task.Task{}, old, disabled(old.Task)
 		}
 		def, err := tx.Definition(old.Task, old.DefinitionVersion)
 		return def, task.Run{StartedBy: by, RestartOf: old.Number}, err
@@ -57,6 +68,7 @@ func (e *Engine) create(ctx context.Context, prepare func(Tx) (task.Task, task.R
 		}
 		run.Task, run.DefinitionVersion, run.Key = def.Name, def.Version, key
 		run.Status, run.CreatedAt, run.Total = task.RunQueued, e.Clock.Now(), len(def.Steps)
+		run.QueuedAt = run.CreatedAt
 		for i, s := range def.Steps {
 			step := task.RunStep{
 				Position: task.Position{Top: uint32(i)}, Name: s.Name, Controller: s.Controller,
@@ -72,7 +84,7 @@ func (e *Engine) create(ctx context.Context, prepare func(Tx) (task.Task, task.R
 		return task.Run{}, err
 	}
 	e.watchers.publish(Event{Kind: EventRun, Run: run})
-	e.enqueue(run.ID)
+	e.enqueue(queued{run.ID, run.QueuedAt})
 	return run, nil
 }
 
@@ -91,10 +103,10 @@ func (e *Engine) mayBegin() error {
 // is carried out ends once its steps have, within their grace.
 func (e *Engine) Cancel(ctx context.Context, id task.RunID, by string) (task.Run, error) {
 	for {
-		if e.unqueue(id) {
+		if place, ok := e.unqueue(id); ok {
 			run, err := e.cancelQueued(ctx, id, by)
 			if err != nil {
-				e.enqueue(id)
+				e.enqueue(place)
 			}
 			return run, err
 		}
@@ -187,7 +199,7 @@ func (e *Engine) Continue(ctx context.Context, id task.RunID, by string) (task.R
 		if next.Status, err = current.Status.Next(task.EventContinue); err != nil {
 			return fmt.Errorf("%w: %w", task.ErrState, err)
 		}
-		next.Cancel, next.Reason, next.Failed = nil, "", 0
+		next.Cancel, next.Reason, next.Failed, next.QueuedAt = nil, "", 0, e.Clock.Now()
 		next.Completed, next.Skipped, next.Total, next.Progress = counts.completed, counts.skipped, counts.total, counts.progress
 		return tx.PutRun(next)
 	})
@@ -200,7 +212,7 @@ func (e *Engine) Continue(ctx context.Context, id task.RunID, by string) (task.R
 	}
 	e.RunLog.Append(next, task.LogEntry{Time: e.Clock.Now(), Level: task.LogInfo, Message: text})
 	e.watchers.publish(Event{Kind: EventRun, Run: next})
-	e.enqueue(id)
+	e.enqueue(queued{id, next.QueuedAt})
 	return next, nil
 }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ type Engine struct {
 	mu       sync.Mutex
 	started  bool
 	stopping bool
-	queue    []task.RunID // oldest first
+	queue    []queued // first come first served
 	runners  map[task.RunID]*runner
 	busy     map[task.RunID]bool // runs that a control call is changing
 	recheck  bool                // a look at the queue is planned
@@ -62,13 +63,13 @@ func New(c Config) (*Engine, error) {
 // go on, queued ones wait for their turn.
 func (e *Engine) Start() error {
 	var running []task.Run
-	var queued []task.RunID
+	var waiting []queued
 	err := e.Store.View(func(r Reader) error {
 		return r.ActiveRuns(func(run task.Run) bool {
 			if run.Status == task.RunRunning {
 				running = append(running, run)
 			} else {
-				queued = append(queued, run.ID)
+				waiting = append(waiting, queued{run.ID, run.QueuedAt})
 			}
 			return true
 		})
@@ -80,9 +81,9 @@ func (e *Engine) Start() error {
 	defer e.mu.Unlock()
 	e.started = true
 	// What was submitted meanwhile may be in both.
-	e.queue = append(queued, e.queue...)
-	slices.Sort(e.queue)
-	e.queue = slices.Compact(e.queue)
+	e.queue = append(waiting, e.queue...)
+	slices.SortFunc(e.queue, queued.compare)
+	e.queue = slices.CompactFunc(e.queue, func(a, b queued) bool { return a.id == b.id })
 	for _, run := range running {
 		e.launch(run.ID)
 	}
@@ -131,9 +132,9 @@ func (e *Engine) dispatch() {
 			e.recheckSoon()
 			return
 		}
-		id := e.queue[0]
+		next := e.queue[0]
 		e.queue = e.queue[1:]
-		e.launch(id)
+		e.launch(next.id)
 	}
 }
 
@@ -197,28 +198,44 @@ func (e *Engine) claim(id task.RunID) (release func(), err error) {
 	}, nil
 }
 
-// unqueue takes a run off the queue and reports whether it was there.
-func (e *Engine) unqueue(id task.RunID) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	i := slices.Index(e.queue, id)
-	if i < 0 {
-		return false
-	}
-	e.queue = slices.Delete(e.queue, i, i+1)
-	return true
+// queued is a run that waits for its turn.
+type queued struct {
+	id task.RunID
+	at time.Time // Run.QueuedAt
 }
 
-// enqueue appends a run that was committed as queued.
-func (e *Engine) enqueue(id task.RunID) {
+func (q queued) compare(other queued) int {
+	return cmp.Or(q.at.Compare(other.at), cmp.Compare(q.id, other.id))
+}
+
+// inQueue is a run's place in the queue, or less than 0. The caller holds mu.
+func (e *Engine) inQueue(id task.RunID) int {
+	return slices.IndexFunc(e.queue, func(q queued) bool { return q.id == id })
+}
+
+// unqueue takes a run off the queue and reports whether it was there.
+func (e *Engine) unqueue(id task.RunID) (queued, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	// Commits may come back in another order than the ids were given out in.
-	at, queued := slices.BinarySearch(e.queue, id)
-	if queued || e.runners[id] != nil {
+	i := e.inQueue(id)
+	if i < 0 {
+		return queued{}, false
+	}
+	q := e.queue[i]
+	e.queue = slices.Delete(e.queue, i, i+1)
+	return q, true
+}
+
+// enqueue gives a run that was committed as queued its place.
+func (e *Engine) enqueue(q queued) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.inQueue(q.id) >= 0 || e.runners[q.id] != nil {
 		return // Start has found it
 	}
-	e.queue = slices.Insert(e.queue, at, id)
+	// Commits may come back in another order than the times were taken in.
+	at, _ := slices.BinarySearchFunc(e.queue, q, queued.compare)
+	e.queue = slices.Insert(e.queue, at, q)
 	e.dispatch()
 }
 

@@ -338,3 +338,37 @@ func TestRunsTakeTurns(t *testing.T) {
 		t.Errorf("%d ran at once", most)
 	}
 }
+
+func TestAContinuedRunGoesBehindThoseThatWaitAlready(t *testing.T) {
+	w := newWorld(t, func(c *engine.Config) { c.MaxRuns = 1 })
+	w.start()
+	w.apply(def("bad", step("fails", 0)), def("slow", step("blocks", 0)), def("t", step("a", 0)))
+	w.ctrl.onFail("fails", 1, task.Outcome{Kind: task.OutcomePermanent})
+	old := w.submit("bad")
+	w.ends(old, task.RunFailed)
+	open := make(chan struct{})
+	w.ctrl.on("blocks", func(x *exec) task.Outcome { return x.gate(open) })
+	slow := w.submit("slow")
+	w.began("blocks#1")
+	w.clock.advance(time.Second)
+	waits := w.submit("t")
+	w.clock.advance(time.Second)
+	if _, err := w.e.Continue(t.Context(), old, ""); err != nil {
+		t.Fatal(err)
+	}
+	want := func(when string) {
+		t.Helper()
+		if a, b := w.run(waits).QueuePosition, w.run(old).QueuePosition; a != 1 || b != 2 {
+			t.Errorf("%s: the run that waited is number %d, the continued one number %d", when, a, b)
+		}
+	}
+	want("at once")
+	w.crash()
+	w.start()
+	w.began("blocks#2")
+	want("after a crash")
+	close(open)
+	for _, id := range []task.RunID{slow, waits, old} {
+		w.ends(id, task.RunCompleted)
+	}
+}

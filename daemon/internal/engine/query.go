@@ -55,7 +55,7 @@ func (e *Engine) live(run task.Run) RunView {
 	switch run.Status {
 	case task.RunQueued:
 		e.mu.Lock()
-		view.QueuePosition = slices.Index(e.queue, run.ID) + 1
+		view.QueuePosition = e.inQueue(run.ID) + 1
 		e.mu.Unlock()
 	case task.RunRunning:
 		if r := e.runner(run.ID); r != nil {

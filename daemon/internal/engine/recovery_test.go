@@ -216,7 +216,7 @@ func TestAStopGivesStepsBack(t *testing.T) {
 	w.began("a#1")
 	w.began("b#1")
 	w.stop()
-	if cause != task.CauseStopping {
+	if cause != task.ErrStopping {
 		t.Errorf("a was told %v", cause)
 	}
 	if s := w.steps(id)["a"]; s.Status != task.StepReady || s.Tries != 0 || s.Losses != 0 || s.Attempt != 1 {

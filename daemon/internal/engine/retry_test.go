@@ -222,7 +222,7 @@ func TestTimeLimits(t *testing.T) {
 			if a.Status != task.StepFailed || a.Reason != task.ReasonTimedOut || a.Error != c.text {
 				t.Errorf("a is %s (%s): %q", a.Status, a.Reason, a.Error)
 			}
-			if cause != task.CauseDeadline {
+			if cause != task.ErrDeadline {
 				t.Errorf("a was told %v", cause)
 			}
 			if !strings.Contains(run.Reason, c.text) {

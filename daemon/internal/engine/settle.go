@@ -4,31 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
 	"github.com/stepd/stepd/daemon/internal/task"
 )
 
-// Defaults of a retry policy that the task leaves out.
-const (
-	defaultAttempts   = 3 // 1 for at_most_once
-	defaultBackoff    = 2 * time.Second
-	defaultMaxBackoff = 5 * time.Minute
-)
-
 // bookInterval is how old the counts in a run's record may be while its planned
 // steps are carried out.
 const bookInterval = time.Second
-
-// fault is why an attempt did not complete its step.
-type fault struct {
-	reason string // one of task.Reason...
-	text   string
-	retry  bool          // another attempt may help
-	after  time.Duration // not before
-}
 
 // settle turns an attempt's outcome into the step's next state.
 func (r *runner) settle(t *transition, a *attempt, o task.Outcome) {
@@ -40,13 +24,13 @@ func (r *runner) settle(t *transition, a *attempt, o task.Outcome) {
 		l.planned(t, a, o)
 	case o.Kind == task.OutcomeCompleted:
 		l.complete(t, a, o)
-	case errors.Is(cause, task.CauseCancelled):
+	case errors.Is(cause, task.ErrCancelled):
 		l.cancelled(t, s, o)
-	case errors.Is(cause, task.CauseStopping):
+	case errors.Is(cause, task.ErrStopping):
 		l.stopped(t, s)
 	case o.Kind == task.OutcomeSessionLost && l.top.Session != "" && !a.plan:
 		l.sessionLost(t, s, o)
-	case errors.Is(cause, task.CauseDeadline):
+	case errors.Is(cause, task.ErrDeadline):
 		l.fault(t, s, a.timedOut(o))
 	default:
 		l.failed(t, s, o)
@@ -266,144 +250,6 @@ func (l *lane) lose(t *transition, s task.RunStep) {
 		l.giveBack(t, s)
 		t.say(task.LogWarn, l.fullName(s), s.Attempt, "the daemon died while it ran; it goes on")
 	}
-}
-
-// sessionLost starts the whole group again: completed steps too, as they
-// belong to a session that is gone. Work that must not be repeated is left for
-// a person instead.
-func (l *lane) sessionLost(t *transition, s task.RunStep, o task.Outcome) {
-	if l.top.Effect == task.AtMostOnce {
-		l.interrupt(t, s, o.Message)
-		return
-	}
-	l.giveBack(t, s)
-	if l.restarting || l.top.Status.Ended() || l.r.halt.why != goOn {
-		return // one loss counts once; a run that ends leaves it to whoever continues it
-	}
-	l.top.Losses++
-	if l.top.Losses >= maxLosses {
-		l.giveUp(t, fmt.Sprintf("the session of its plan was lost %d times: %s", l.top.Losses, o.Message))
-		return
-	}
-	l.restarting = true
-	t.put(l.top)
-	t.say(task.LogWarn, l.def.Name, 0, o.Message+"; all its planned steps start again, so that none is of another session")
-	for _, a := range l.r.attempts {
-		if a.lane == l {
-			t.after(func() { a.end(task.CauseStopping, "") })
-		}
-	}
-}
-
-// giveUp ends a planner whose planned steps cannot be carried out. What of
-// them still runs may end; nothing new is started.
-func (l *lane) giveUp(t *transition, why string) {
-	top := l.top
-	top.Status = mustStep(top.Status, task.EventFail)
-	top.Reason, top.Error, top.EndedAt = task.ReasonLost, cut(why, task.MaxMessage), l.r.e.Clock.Now()
-	l.ended(t, top)
-	t.say(task.LogError, l.def.Name, 0, "failed: "+top.Error)
-	l.r.progress.fault(l.def.Name, top.Error)
-	l.r.haltFor(fmt.Sprintf("step %s failed: its session was lost", l.def.Name))
-}
-
-// restart forgets the planned steps and plans anew. Nothing of the lane runs.
-func (l *lane) restart(t *transition) {
-	l.restarting = false
-	l.r.run.Completed -= l.tally.completed
-	l.r.run.Failed -= l.tally.failed
-	l.r.run.Total -= l.top.Planned - 1
-	l.top.Status = mustStep(l.top.Status, task.EventRelease)
-	l.top.PlanDone, l.top.Planned, l.top.Session = false, 0, ""
-	l.top.Tries = 0
-	if l.tally.failed > 0 {
-		l.r.progress.forgive(l.def.Name)
-	}
-	l.tally = tally{}
-	l.window, l.again, l.handled = nil, nil, map[task.Position]bool{}
-	for pos := range l.waiting {
-		delete(l.waiting, pos)
-	}
-	l.known = false // ask whether it still plans
-	t.put(l.top)
-	t.runChanged = true
-}
-
-// attempts is how often a step may be tried in all.
-func (l *lane) attempts() int {
-	switch {
-	case l.def.Retry.Attempts > 0:
-		return l.def.Retry.Attempts
-	case l.top.Effect == task.AtMostOnce:
-		return 1
-	}
-	return defaultAttempts
-}
-
-// pause is how long to wait after so many tries: exponential, with jitter.
-func (l *lane) pause(tries int) time.Duration {
-	base, top := l.def.Retry.Backoff, l.def.Retry.MaxBackoff
-	if base <= 0 {
-		base = defaultBackoff
-	}
-	if top <= 0 {
-		top = max(defaultMaxBackoff, base)
-	}
-	pause := base
-	for i := 1; i < tries && pause < top; i++ {
-		pause *= 2
-	}
-	return l.r.e.Jitter(min(pause, top))
-}
-
-func fifthEitherWay(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
-}
-
-// timedOut is the fault of an attempt that a time limit ended.
-func (a *attempt) timedOut(o task.Outcome) fault {
-	a.mu.Lock()
-	which := a.limit
-	a.mu.Unlock()
-	limits := a.lane.def.Limits
-	f := fault{reason: task.ReasonTimedOut}
-	switch which {
-	case limitAttempt:
-		f.text, f.retry = fmt.Sprintf("attempt_timeout of %s passed", limits.AttemptTimeout), true
-	case limitProgress:
-		f.text, f.retry = fmt.Sprintf("no progress for %s (progress_timeout)", limits.ProgressTimeout), true
-	case limitStep:
-		f.text = fmt.Sprintf("max_execution_time of the step (%s) passed", limits.MaxExecutionTime)
-	default:
-		f.text = fmt.Sprintf("max_execution_time of the task (%s) passed", a.r.def.MaxExecutionTime)
-	}
-	if o.Kind != task.OutcomeCancelled && o.Message != "" {
-		f.text += ": " + o.Message
-	}
-	return f
-}
-
-// verdict is how the run ends, with nothing under way any more.
-func (r *runner) verdict(t *transition) (task.Event, string) {
-	everything := len(r.lanes) == 0 && r.nextTop >= len(r.def.Steps)
-	switch {
-	case r.halt.why == haltCancel && !(everything && t.wish): // the first commit wins
-		return task.EventCancel, r.halt.reason
-	case r.halt.why == haltDeadline && (!everything || r.run.Failed > 0):
-		return task.EventFail, r.halt.reason
-	case r.run.Failed > 0 || r.progress.faulty():
-		if r.halt.why == haltFault && r.interrupted == "" {
-			return task.EventFail, r.halt.reason
-		}
-		return task.EventFail, r.progress.reason(r.run)
-	case r.interrupted != "":
-		return task.EventIncomplete, r.interrupted
-	case everything:
-		return task.EventComplete, ""
-	case r.halt.why == haltFault:
-		return task.EventFail, r.halt.reason
-	}
-	return task.EventIncomplete, fmt.Sprintf("%d of %d steps are left", r.run.Total-r.run.Completed-r.run.Skipped, r.run.Total)
 }
 
 func cut(text string, limit int) string {

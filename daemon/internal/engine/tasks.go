@@ -18,7 +18,8 @@ type Applied struct {
 
 // Apply makes the tasks what is given, all of them in one transaction. A task
 // that is there is changed, with its history kept; runs that are alive keep what
-// they are pinned to. With dryRun nothing is written.
+// they are pinned to. A task that is disabled stays so (SetDisabled enables it).
+// With dryRun nothing is written.
 func (e *Engine) Apply(ctx context.Context, tasks []task.Task, by string, dryRun bool) ([]Applied, error) {
 	if err := e.Store.Room(); err != nil && !dryRun {
 		return nil, err
@@ -51,6 +52,7 @@ func (e *Engine) apply(tx Tx, next task.Task, by string, dryRun bool) (Applied, 
 	default:
 		next.Version, next.CreatedBy, next.CreatedAt = old.Version, old.CreatedBy, old.CreatedAt
 		next.UpdatedAt = old.UpdatedAt
+		next.Disabled = next.Disabled || old.Disabled // somebody's decision, not the file's
 		same, err := equal(old, next)
 		if err != nil {
 			return Applied{}, err

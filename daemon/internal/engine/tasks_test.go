@@ -148,10 +148,21 @@ func TestADisabledTask(t *testing.T) {
 	if _, err := w.e.Submit(t.Context(), "t", ""); !errors.Is(err, task.ErrState) || !strings.Contains(err.Error(), "enable") {
 		t.Errorf("submit of a disabled task: %v", err)
 	}
+	got, err := w.e.Apply(t.Context(), []task.Task{def("t", step("b", 0))}, "", false)
+	if err != nil || !got[0].Task.Disabled || got[0].Action != "changed" {
+		t.Errorf("a file that does not say so enabled the task: %+v, %v", got, err)
+	}
 	if _, err := w.e.SetDisabled(t.Context(), "t", false); err != nil {
 		t.Fatal(err)
 	}
-	w.ends(w.submit("t"), task.RunCompleted)
+	ended := w.submit("t")
+	w.ends(ended, task.RunCompleted)
+	if _, err := w.e.SetDisabled(t.Context(), "t", true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.e.Restart(t.Context(), ended, ""); !errors.Is(err, task.ErrState) {
+		t.Errorf("restart of a disabled task: %v", err)
+	}
 	if _, err := w.e.SetDisabled(t.Context(), "none", true); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("disable of nothing: %v", err)
 	}

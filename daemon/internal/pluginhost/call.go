@@ -157,9 +157,9 @@ func (c *call) finish() {
 func (c *call) tell(cause error) {
 	word := stepdv1.Cancel_CAUSE_CANCELLED
 	switch {
-	case errors.Is(cause, task.CauseStopping):
+	case errors.Is(cause, task.ErrStopping):
 		word = stepdv1.Cancel_CAUSE_STOPPING
-	case errors.Is(cause, task.CauseDeadline), errors.Is(cause, context.DeadlineExceeded):
+	case errors.Is(cause, task.ErrDeadline), errors.Is(cause, context.DeadlineExceeded):
 		word = stepdv1.Cancel_CAUSE_DEADLINE
 	}
 	c.mu.Lock()
@@ -204,7 +204,7 @@ func (c *call) breach(format string, args ...any) {
 	}
 	c.mu.Unlock()
 	if c.stream != nil {
-		c.tell(task.CauseCancelled)
+		c.tell(task.ErrCancelled)
 	}
 }
 

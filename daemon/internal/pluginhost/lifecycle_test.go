@@ -39,7 +39,7 @@ func TestWaitForStartEndsWithContext(t *testing.T) {
 	done := make(chan task.Outcome)
 	go func() { done <- r.Execute(ctx, work("misbehave-silent", "none", 0), newRecorder()) }()
 	eventually(t, "it is being started", func() bool { return len(markedPids(r.cfg.Marker)) == 1 })
-	cancel(task.CauseCancelled)
+	cancel(task.ErrCancelled)
 	wantOutcome(t, <-done, task.OutcomeCancelled, "before the plugin was ready")
 }
 
@@ -332,8 +332,8 @@ func TestPlanMisbehaviour(t *testing.T) {
 		done := make(chan task.Outcome)
 		go func() { done <- r.Plan(ctx, work("misbehave", "plan-hang", 0), newRecorder(), nil) }()
 		eventually(t, "it plans", func() bool { return r.info("misbehave").Steps == 1 })
-		cancel(task.CauseDeadline)
-		wantOutcome(t, <-done, task.OutcomeCancelled, task.CauseDeadline.Error())
+		cancel(task.ErrDeadline)
+		wantOutcome(t, <-done, task.OutcomeCancelled, task.ErrDeadline.Error())
 	})
 	t.Run("add fails", func(t *testing.T) {
 		r := newRig(t, nil, "misbehave")

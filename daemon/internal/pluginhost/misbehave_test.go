@@ -167,7 +167,7 @@ func (r *rig) cancelAfterLine(mode string, cause error) (task.Outcome, time.Dura
 }
 
 func TestCancelIsHeardWithItsCause(t *testing.T) {
-	for cause, word := range map[error]string{task.CauseCancelled: "CAUSE_CANCELLED", task.CauseStopping: "CAUSE_STOPPING", task.CauseDeadline: "CAUSE_DEADLINE"} {
+	for cause, word := range map[error]string{task.ErrCancelled: "CAUSE_CANCELLED", task.ErrStopping: "CAUSE_STOPPING", task.ErrDeadline: "CAUSE_DEADLINE"} {
 		t.Run(word, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, func(c *Config) { c.Grace = time.Minute }, "misbehave", "healthy")
@@ -191,7 +191,7 @@ func TestDeafStepsAreKilled(t *testing.T) {
 			go func() { done <- r.Execute(ctx, work("misbehave", mode, 0), newRecorder()) }()
 			eventually(t, "the step runs", func() bool { return r.info("misbehave").Steps == 1 })
 			from := time.Now()
-			cancel(task.CauseCancelled)
+			cancel(task.ErrCancelled)
 			wantOutcome(t, <-done, task.OutcomeCancelled, "did not stop")
 			if took := time.Since(from); took < r.cfg.Grace || took > 10*time.Second {
 				t.Errorf("it took %v", took)
@@ -210,7 +210,7 @@ func TestDeafStepsAreKilled(t *testing.T) {
 func TestFinishAfterCancelCounts(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Grace = time.Minute }, "misbehave")
 	ctx, cancel := context.WithCancelCause(context.Background())
-	cancel(task.CauseCancelled)
+	cancel(task.ErrCancelled)
 	// The plugin is up already, so that a done context does not end the start.
 	if _, err := r.Lookup(t.Context(), "misbehave"); err != nil {
 		t.Fatal(err)
@@ -229,7 +229,7 @@ func TestNeighboursOfADeafStepAreLost(t *testing.T) {
 	deaf := make(chan task.Outcome)
 	go func() { deaf <- r.Execute(ctx, work("misbehave", "hang-hard", 0), newRecorder()) }()
 	eventually(t, "both run", func() bool { return r.info("misbehave").Steps == 2 })
-	cancel(task.CauseCancelled)
+	cancel(task.ErrCancelled)
 	wantOutcome(t, <-deaf, task.OutcomeCancelled)
 	wantOutcome(t, <-neighbour, task.OutcomeLost, "step tables of backup/42 did not stop")
 	r.wantHealthy()

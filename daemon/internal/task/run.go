@@ -32,6 +32,7 @@ type Run struct {
 	RestartOf    uint64    `json:"restart_of,omitempty"`   // run number
 
 	CreatedAt time.Time `json:"created_at"`
+	QueuedAt  time.Time `json:"queued_at"`           // created or continued: first come first served
 	StartedAt time.Time `json:"started_at,omitzero"` // first step; anew at continue
 	EndedAt   time.Time `json:"ended_at,omitzero"`
 

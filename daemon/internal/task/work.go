@@ -28,12 +28,11 @@ type Work struct {
 	Session      string
 }
 
-// Causes for ending an attempt early: what the context of Work is cancelled
-// with (context.Cause).
+// Causes for ending an attempt early, beside ErrStopping: what the context of
+// Work is cancelled with (context.Cause).
 var (
-	CauseCancelled = errors.New("cancelled")
-	CauseStopping  = errors.New("the daemon is stopping")
-	CauseDeadline  = errors.New("a time limit passed")
+	ErrCancelled = errors.New("cancelled")
+	ErrDeadline  = errors.New("a time limit passed")
 )
 
 // Reporter takes what a controller says while it works. All methods may be
