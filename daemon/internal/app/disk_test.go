@@ -185,6 +185,11 @@ func survivesFullDisk(t *testing.T, data string, d disk, meanwhile func()) {
 	}
 	if detail.Alive() {
 		wantCompleted(t, d.Client, await(t, d.Client, ref))
+		for _, step := range steps(t, d.Client, ref) {
+			if step.Attempt != 1 {
+				t.Errorf("step %s took %d attempts: a full disk is waited for and is no fault of a step", step.Name, step.Attempt)
+			}
+		}
 	}
 }
 
