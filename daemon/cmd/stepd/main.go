@@ -17,7 +17,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(cli.New(cli.Deps{
-		Version: version,
+		Version:  version,
+		Settings: app.SettingsHelp(),
 		Serve: func(ctx context.Context, o cli.ServeOptions) error {
 			return app.Serve(ctx, version, app.Flags(o))
 		},

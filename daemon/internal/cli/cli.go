@@ -21,6 +21,8 @@ type Deps struct {
 	Version string
 	// Serve runs the daemon until ctx ends.
 	Serve func(ctx context.Context, opts ServeOptions) error
+	// Settings describes the configuration file, for the help of serve.
+	Settings string
 	// Hidden are commands that the daemon starts itself with, as child
 	// processes; people do not see them.
 	Hidden []Hidden

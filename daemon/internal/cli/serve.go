@@ -27,7 +27,9 @@ func newServe(e *env) *cobra.Command {
 On a signal it takes no more work, gives steps the time to save where they are,
 and ends. Runs that were under way go on when it is started again.
 
-A flag goes before the environment, that before the configuration file.`,
+A flag goes before the environment, that before the configuration file.
+
+` + e.Settings,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if e.Serve == nil {
