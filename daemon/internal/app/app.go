@@ -139,7 +139,10 @@ func New(o Options) (_ *App, err error) {
 // stops it in order: steps, requests, plugins, logs, store.
 func (a *App) Run(ctx context.Context) (err error) {
 	served := make(chan error, 1)
-	go func() { served <- a.server.Serve(a.listener) }()
+	go func() {
+		served <- a.server.Serve(a.listener)
+		close(served)
+	}()
 	a.greet()
 	failure := a.engine.Start()
 	if failure == nil && a.options.Ready != nil {
@@ -152,8 +155,8 @@ func (a *App) Run(ctx context.Context) (err error) {
 		case <-ctx.Done():
 		case <-a.store.Failed():
 			failure = a.store.Err()
-		case failure = <-served:
-			served <- nil
+		case err := <-served:
+			failure = errors.Join(errors.New("the socket is not served any more"), err)
 		case <-room.C:
 			if a.store.Room() != nil {
 				_ = a.store.Reclaim() // Room says how it went

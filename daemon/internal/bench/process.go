@@ -25,8 +25,9 @@ type daemon struct {
 func startDaemon(ctx context.Context, o options, name, plugins string) (*daemon, error) {
 	dir := filepath.Join(o.dir, name)
 	socket := filepath.Join(dir, "stepd.sock")
-	cmd := exec.Command(filepath.Join(o.bin, "stepd"), "serve", "--data", dir, "--socket", socket, "--plugin-dir", plugins, "--log-level", "error")
+	cmd := exec.CommandContext(ctx, filepath.Join(o.bin, "stepd"), "serve", "--data", dir, "--socket", socket, "--plugin-dir", plugins, "--log-level", "error")
 	cmd.Stderr = os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
