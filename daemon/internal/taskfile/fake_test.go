@@ -46,7 +46,7 @@ func controllers() *fakeControllers {
 			"backup_dir": {"type": "string"},
 			"password": {"type": "string", "secret": true, "description": "Of the database user."}}}}}`,
 		"copyfiles": `{"type": "object", "additionalProperties": false, "required": ["source"], "properties": {
-			"source": {"type": "string"}, "backup_dir": {"type": "string"},
+			"source": {"type": "string"}, "target": {"type": "string"}, "backup_dir": {"type": "string"},
 			"include": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "uniqueItems": true}]},
 			"follow": {"type": "boolean"},
 			"mode": {"type": "integer"}}}`,

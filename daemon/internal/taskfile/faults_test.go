@@ -31,7 +31,15 @@ func expect(t *testing.T, err error, want ...string) {
 	}
 }
 
-const noTask = "1:1 the file holds no task | the smallest task file is: {name: hello, steps: [{name: one, controller: script}]}"
+// What a hint shows must work when it is pasted.
+func TestTheTaskOfTheHintIsValid(t *testing.T) {
+	_, example, _ := strings.Cut(noTask, "a small task file is: ")
+	if got := mustParse(t, example); len(got.Steps) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+const noTask = "1:1 the file holds no task | a small task file is: {name: hello, steps: [{name: one, controller: copyfiles, settings: {source: ./files, target: ./copy}}]}"
 const duration = "a duration such as 30s, 10m, 1h30m or 2d"
 const secret = "name the secret: {secret: NAME}; the value itself is kept out of the task file"
 
@@ -72,9 +80,9 @@ func TestFaultsOfTheTask(t *testing.T) {
 		text string
 		want []string
 	}{
-		{"{}", []string{"1:1 the task has no name | ", "1:1 the task has no steps | "}},
-		{"name: x\nsteps: []\n", []string{"2:1 the task has no steps | a task needs at least one step: steps: [{name: one, controller: script}]"}},
-		{"name: x\nsteps:\n", []string{"2:1 the task has no steps | a task needs at least one step: steps: [{name: one, controller: script}]"}},
+		{"{}", []string{"1:1 the task has no name | name it, as in name: hello", "1:1 the task has no steps | a task needs at least one step: steps: [{name: one, controller: copyfiles, settings: {source: ./files, target: ./copy}}]"}},
+		{"name: x\nsteps: []\n", []string{"2:1 the task has no steps | a task needs at least one step: steps: [{name: one, controller: copyfiles, settings: {source: ./files, target: ./copy}}]"}},
+		{"name: x\nsteps:\n", []string{"2:1 the task has no steps | a task needs at least one step: steps: [{name: one, controller: copyfiles, settings: {source: ./files, target: ./copy}}]"}},
 		{"name: x\nsteps: {a: b}\n", []string{"2:8 steps must be a list, found a mapping | start each step with '- name: ...'"}},
 		{"name: x\nname: y\n" + steps, []string{"2:1 the key \"name\" is given twice: first at line 1 | remove one of the two"}},
 		{"name: [x]\n" + steps, []string{"1:7 name must be text, found a list | "}},
@@ -109,7 +117,7 @@ func TestFaultsOfSteps(t *testing.T) {
 		want        []string
 	}{
 		{"text for a step", "- backup", []string{"3:3 steps[0] must be a mapping, found the text \"backup\" | "}},
-		{"nothing in it", "- {}", []string{"3:3 the step has no name | ", "3:3 the step has no controller | "}},
+		{"nothing in it", "- {}", []string{"3:3 the step has no name | name it, as in name: hello", "3:3 the step has no controller | 'stepd plugins' lists what there is"}},
 		{"twice the same name", "- {name: a, controller: script}\n- {name: b, controller: script}\n- {name: a, controller: script}",
 			[]string{"5:10 the step name \"a\" is used twice: first at line 3 | each step of a task has a name of its own"}},
 		{"slash", "- {name: a/b, controller: script}", []string{"3:10 the name \"a/b\" contains a slash | letters, digits, '-', '_' and '.' make a name, as in nightly-backup"}},
@@ -120,7 +128,7 @@ func TestFaultsOfSteps(t *testing.T) {
 		{"order is text", "- {name: a, controller: script, order: first}", []string{"3:40 steps[0].order must be a whole number from 0 to 1000000000, found the text \"first\" | "}},
 		{"unknown controller", "- {name: a, controller: dumptable}", []string{"3:25 unknown controller \"dumptable\": no plugin serves it: not found | 'stepd plugins' lists what there is"}},
 		{"controller that fails", "- {name: a, controller: crashing}", []string{"3:25 the controller \"crashing\" cannot be used: plugin crashing exited with status 2; its last lines on stderr: no licence found | "}},
-		{"empty controller", "- {name: a, controller: ''}", []string{"3:25 steps[0].controller is empty | "}},
+		{"empty controller", "- {name: a, controller: ''}", []string{"3:25 steps[0].controller is empty | 'stepd plugins' lists what there is"}},
 		{"weight", "- {name: a, controller: script, weight: 0}", []string{"3:41 steps[0].weight must be a number above zero, found the number 0 | "}},
 		{"infinite weight", "- {name: a, controller: script, weight: .inf}", []string{"3:41 steps[0].weight must be a number above zero, found the number .inf | "}},
 		{"flag", "- {name: a, controller: script, interrupt_on_step_fault: 1}", []string{"3:58 steps[0].interrupt_on_step_fault must be true or false, found the number 1 | "}},

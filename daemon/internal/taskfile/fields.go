@@ -164,7 +164,9 @@ func (p *parser) missing(n *yaml.Node, path string, seen map[string]entry, what 
 	}
 	for _, name := range required {
 		if _, ok := seen[name]; !ok {
-			p.fault(n, join(path, name), fmt.Sprintf("%s has no %s", what, name), "")
+			hint := map[string]string{"name": "name it, as in name: hello", "steps": "a task needs at least one step: " + exampleSteps,
+				"controller": listControllers}[name]
+			p.fault(n, join(path, name), fmt.Sprintf("%s has no %s", what, name), hint)
 		}
 	}
 }
@@ -219,10 +221,12 @@ func (p *parser) name(e entry, path string) string {
 	return name
 }
 
+const listControllers = "'stepd plugins' lists what there is"
+
 // lookupProblem words the failure of a lookup.
 func lookupProblem(name string, err error) (problem, hint string) {
 	if errors.Is(err, task.ErrNotFound) {
-		return fmt.Sprintf("unknown controller %s: %s", quote(name), firstLine(err)), "'stepd plugins' lists what there is"
+		return fmt.Sprintf("unknown controller %s: %s", quote(name), firstLine(err)), listControllers
 	}
 	// What a plugin said last comes behind the first line, and tells more.
 	first, rest, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")

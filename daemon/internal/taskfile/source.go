@@ -21,7 +21,12 @@ type Source struct {
 	Data []byte
 }
 
-const smallest = "the smallest task file is: {name: hello, steps: [{name: one, controller: script}]}"
+// Examples in hints are of a controller that comes with stepd, and valid as they
+// stand.
+const (
+	exampleSteps = "steps: [{name: one, controller: copyfiles, settings: {source: ./files, target: ./copy}}]"
+	smallest     = "a small task file is: {name: hello, " + exampleSteps + "}"
+)
 
 // splitLines cuts where the YAML scanner counts a new line.
 func splitLines(text string) []string {

@@ -25,7 +25,7 @@ func (p *parser) steps(ctx context.Context, e entry) ([]task.Step, []*stepNode) 
 	list := deref(e.value)
 	switch {
 	case blank(e.value), list.Kind == yaml.SequenceNode && len(list.Content) == 0:
-		p.fault(e.key, "steps", "the task has no steps", "a task needs at least one step: steps: [{name: one, controller: script}]")
+		p.fault(e.key, "steps", "the task has no steps", "a task needs at least one step: "+exampleSteps)
 		return nil, nil
 	case list.Kind != yaml.SequenceNode:
 		p.wrong(e, "steps", "a list", "start each step with '- name: ...'")
@@ -72,7 +72,7 @@ func (p *stepsReader) step(ctx context.Context, n *yaml.Node, path string) (task
 		"controller": func(e entry, path string) {
 			name, ok := p.text(e, path)
 			if ok && name == "" {
-				p.fault(e.value, path, path+" is empty", "")
+				p.fault(e.value, path, path+" is empty", listControllers)
 			}
 			s.Controller, node.controller, node.controllerName = name, e, name
 		},
