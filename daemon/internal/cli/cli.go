@@ -87,6 +87,9 @@ func (a *App) Run(ctx context.Context, args []string) int {
 	root.SetErr(a.deps.Stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
+		err = e.helpFault
+	}
+	if err == nil {
 		return exitOK
 	}
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -106,6 +109,8 @@ type env struct {
 	quiet   bool
 	yes     bool
 	noColor bool
+
+	helpFault error // why there is no help for what was asked, which cobra does not hand on
 }
 
 const (

@@ -25,7 +25,10 @@ in backup/42; TASK alone stands for its newest run.
 		SilenceErrors: true,
 		Args:          cobra.ArbitraryArgs,
 		RunE:          e.group,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := noEmptyFlags(cmd); err != nil {
+				return err
+			}
 			if e.output != outputText && e.output != outputJSON {
 				return usageError("--output is %q, it must be %s or %s", e.output, outputText, outputJSON)
 			}
@@ -40,7 +43,17 @@ in backup/42; TASK alone stands for its newest run.
 	f.BoolVar(&e.noColor, "no-color", false, "no colours (environment NO_COLOR)")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputText, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.MarkPersistentFlagFilename("socket")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError("%v", err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	showHelp := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		// Asked for the help of a command that it does not know, the library shows
+		// that of the group.
+		if words := cmd.Flags().Args(); isGroup(cmd) && len(words) > 0 {
+			e.helpFault = e.group(cmd, words)
+			return
+		}
+		showHelp(cmd, args)
+	})
 
 	root.AddGroup(&cobra.Group{ID: "runs", Title: "Runs:"}, &cobra.Group{ID: "tasks", Title: "Tasks:"}, &cobra.Group{ID: "daemon", Title: "The daemon:"})
 	add := func(group string, commands ...*cobra.Command) {
@@ -56,20 +69,32 @@ in backup/42; TASK alone stands for its newest run.
 	return root
 }
 
+// isGroup reports whether the command only holds others and takes no words of
+// its own.
+func isGroup(cmd *cobra.Command) bool { return cmd.HasSubCommands() && cmd.Use == cmd.Name() }
+
 // group is what a command does that only holds others: help, or an error that
 // names what comes close.
 func (e *env) group(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
-	var known []string
+	var known, below []string
 	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() {
-			known = append(known, c.Name())
+		if !c.IsAvailableCommand() {
+			continue
+		}
+		known = append(known, c.Name())
+		for _, sub := range c.Commands() {
+			if sub.Name() == args[0] && sub.IsAvailableCommand() {
+				below = append(below, sub.CommandPath())
+			}
 		}
 	}
 	hint := fmt.Sprintf("see: %s --help", cmd.CommandPath())
-	if near := nearest(args[0], known); near != "" {
+	if near := nearest(args[0], known); len(below) > 0 {
+		hint = "did you mean: " + strings.Join(below, ", or ")
+	} else if near != "" {
 		hint = fmt.Sprintf("did you mean: %s %s", cmd.CommandPath(), near)
 	}
 	return withHint(usageError("there is no command %q", args[0]), hint)
