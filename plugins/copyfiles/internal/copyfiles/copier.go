@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/stepd/stepd/sdk"
@@ -156,7 +157,7 @@ func (c *copier) entry(ctx context.Context, source *os.Root, dir *directory, nam
 	if c.filter.excludes(rel) {
 		return nil
 	}
-	take := included || c.filter.includes(rel)
+	take := c.takes(rel, included)
 	info, err := source.Lstat(name)
 	switch {
 	case err != nil:
@@ -181,6 +182,24 @@ func (c *copier) entry(ctx context.Context, source *os.Root, dir *directory, nam
 	}
 	c.state.Position = []byte(rel)
 	return nil
+}
+
+// takes reports whether the path is to be copied, and notes the patterns that it
+// is the first to match: also below a directory that is taken as a whole.
+func (c *copier) takes(rel string, included bool) bool {
+	for i, pattern := range c.filter.include {
+		if included && slices.Contains(c.state.Matched, i) {
+			continue
+		}
+		if !doublestar.MatchUnvalidated(pattern, rel) {
+			continue
+		}
+		included = true
+		if !slices.Contains(c.state.Matched, i) {
+			c.state.Matched = append(c.state.Matched, i)
+		}
+	}
+	return included
 }
 
 // enter copies a directory with what is in it.
@@ -294,17 +313,23 @@ func (c *copier) unread(rel string, err error) {
 	c.log.Warn("could not be read", "path", rel, "error", cause)
 }
 
-// verdict is the error of a copy that misses files which are still there. The
-// checkpoint is taken back first, so that another attempt looks at them again.
+// verdict is the error of a copy that misses files which are still there, or
+// that was told to copy what is not there at all. The checkpoint is taken back
+// first, so that another attempt looks again.
 func (c *copier) verdict() error {
+	missing := c.noteUnmatched()
 	r := c.state.Report
-	if r.UnreadableCount == 0 {
+	if r.UnreadableCount == 0 && !missing {
 		return nil
 	}
 	fresh := newState()
 	fresh.MadeTarget = c.state.MadeTarget
 	if err := c.save(fresh); err != nil {
 		return err
+	}
+	if r.UnreadableCount == 0 {
+		return sdk.Permanent(fmt.Errorf("nothing in %s matches include: %s; check the patterns, which are relative to the source",
+			c.sourcePath, shownPatterns(r.Unmatched, r.unmatched)))
 	}
 	shown := r.Unreadable[:min(len(r.Unreadable), 10)]
 	more := ""
@@ -317,4 +342,20 @@ func (c *copier) verdict() error {
 		return sdk.Permanent(err)
 	}
 	return err
+}
+
+// noteUnmatched puts the patterns that nothing has matched into the report and
+// the log, and reports whether they are all that there are.
+func (c *copier) noteUnmatched() (all bool) {
+	r := &c.state.Report
+	r.Unmatched, r.unmatched = []string{}, 0
+	for i, pattern := range c.filter.include {
+		if slices.Contains(c.state.Matched, i) || everything(pattern) {
+			continue
+		}
+		r.unmatched++
+		r.Unmatched = listed(r.Unmatched, c.filter.given[i])
+		c.log.Warn("nothing matches a pattern of include", "pattern", c.filter.given[i], "source", c.sourcePath)
+	}
+	return r.unmatched == len(c.filter.include)
 }

@@ -66,7 +66,6 @@ func TestGlobsChooseWhatIsCopied(t *testing.T) {
 		{"without a subtree", []string{"a"}, []string{"**/tmp"}, "a a/1.txt a/2.jpg a/b a/b/3.txt"},
 		{"exclude is stronger", []string{"6.txt", "c"}, []string{"6.*", "c/void"}, "c c/5.txt"},
 		{"alternatives", []string{"{a/b,c}/*.txt"}, nil, "a a/b a/b/3.txt c c/5.txt"},
-		{"nothing", []string{"nope/**"}, nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			source := all.write(t, filepath.Join(t.TempDir(), "s"))
@@ -102,6 +101,8 @@ func TestWhatCannotWorkIsRefusedForGood(t *testing.T) {
 		{"glob that leaves", Settings{Source: "s", Exclude: []string{"../x"}}, "stay in it"},
 		{"absolute glob", Settings{Source: "s", Include: []string{"/etc/*"}}, "must be relative"},
 		{"directory in the place of a file", Settings{Source: "s", Target: "busy"}, "a directory is in its place"},
+		{"nothing matches", Settings{Source: "s", Include: []string{"imgae/**", "./dwonload"}}, dir + "/s matches include: imgae/**, ./dwonload;"},
+		{"nothing but what is left out matches", Settings{Source: "s", Include: []string{"a"}, Exclude: []string{"*"}}, "matches include: a;"},
 		{"target below a file", Settings{Source: "s", Target: "file/deeper"}, "not a directory"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -111,6 +112,90 @@ func TestWhatCannotWorkIsRefusedForGood(t *testing.T) {
 				t.Errorf("ended as %v: %q, want %q", result.Status, result.Message, c.want)
 			}
 		})
+	}
+}
+
+func TestPatternsThatNothingMatchesAreNamed(t *testing.T) {
+	// What matches what lies before the first cut, at it, after it, below a
+	// directory that another pattern takes, and nowhere.
+	include := []string{"a", "imgae/**", "m/m3", "./z/*.txt", "m", "m/*/nothing", "m/m0", "z/y.txt"}
+	want := []string{"imgae/**", "m/*/nothing"}
+	content := tree{"a": "a", "z/y.txt": "y", "n/x": "x"}
+	for i := range 9 {
+		content[fmt.Sprintf("m/m%d", i)] = "m"
+	}
+	source := content.write(t, filepath.Join(t.TempDir(), "s"))
+	for stopAt := range 12 { // 0: not at all
+		tuned := defaultTuning()
+		tuned.batchEntries = 1 + stopAt%3
+		tuned.sync = func(*os.File) error { return nil }
+		ended := make(chan struct{}, 1)
+		tuned.ended = func() { ended <- struct{}{} }
+		ctx, cut := context.WithCancel(t.Context())
+		reads := 0
+		tuned.beforeRead = func(string) {
+			if reads++; reads == stopAt {
+				cut()
+			}
+		}
+		h := sdktest.New(t, plugin(tuned))
+		start := sdktest.Start{Settings: Settings{Source: source, Include: include}}
+		result := h.Execute(ctx, start)
+		<-ended
+		if !result.Completed() {
+			// What had matched is gone meanwhile, and was copied.
+			if last := result.LastCheckpoint(); strings.Contains(string(last.(json.RawMessage)), `"position"`) {
+				must(t, os.RemoveAll(filepath.Join(source, "a")))
+			}
+			start.Checkpoint, start.Attempt = result.LastCheckpoint(), 2
+			result = h.Execute(t.Context(), start)
+			<-ended
+			must(t, os.WriteFile(filepath.Join(source, "a"), []byte("a"), 0o600))
+		}
+		cut()
+		result.RequireCompleted(t)
+		var report Report
+		result.Output(t, "report", &report)
+		if !slices.Equal(report.Unmatched, want) || !strings.HasSuffix(result.Message, "; nothing matches imgae/**, m/*/nothing") {
+			t.Errorf("cut at %d: %q, unmatched %q", stopAt, result.Message, report.Unmatched)
+		}
+		var warned []string
+		for _, line := range result.Lines {
+			if pattern, ok := line.Fields["pattern"].(string); ok && line.Level == "warn" {
+				warned = append(warned, pattern)
+			}
+		}
+		if !slices.Equal(warned, want) {
+			t.Errorf("cut at %d: warned of %q", stopAt, warned)
+		}
+	}
+}
+
+func TestAnEmptySourceIsAllThatThereIs(t *testing.T) {
+	for _, include := range [][]string{nil, {"**"}, {"*", "./**/*"}} {
+		h := sdktest.New(t, Plugin())
+		result := h.Execute(t.Context(), sdktest.Start{Settings: Settings{Source: t.TempDir(), Include: include}})
+		result.RequireCompleted(t)
+		if result.Message != "copied 0 files, 0 B" {
+			t.Errorf("%q: %s", include, result.Message)
+		}
+	}
+}
+
+func TestContinuedAfterNothingMatchedItLooksAgain(t *testing.T) {
+	source := tree{"m/m": "m"}.write(t, filepath.Join(t.TempDir(), "s"))
+	h := sdktest.New(t, Plugin())
+	start := sdktest.Start{Settings: Settings{Source: source, Include: []string{"*/a"}}}
+	failed := h.Execute(t.Context(), start)
+	if failed.Status != stepdv1.Result_STATUS_FAILED_PERMANENT {
+		t.Fatalf("ended as %v: %s", failed.Status, failed.Message)
+	}
+	tree{"m/a": "a"}.write(t, source)
+	start.Checkpoint, start.Attempt = failed.LastCheckpoint(), 2
+	again := h.Execute(t.Context(), start)
+	again.RequireCompleted(t)
+	if again.Message != "copied 1 file, 1 B" {
+		t.Error(again.Message)
 	}
 }
 

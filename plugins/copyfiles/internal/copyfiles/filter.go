@@ -10,13 +10,16 @@ import (
 )
 
 // filter says which paths, relative to the source, are copied.
-type filter struct{ include, exclude []string }
+type filter struct {
+	include, exclude []string
+	given            []string // include as it was written, for people
+}
 
 func newFilter(include, exclude []string) (filter, error) {
 	if len(include) == 0 {
 		include = []string{"**"}
 	}
-	var f filter
+	f := filter{given: include}
 	var err error
 	if f.include, err = cleanPatterns("include", include); err != nil {
 		return filter{}, err
@@ -49,6 +52,10 @@ func matchAny(patterns []string, rel string) bool {
 		return doublestar.MatchUnvalidated(pattern, rel)
 	})
 }
+
+// everything reports whether a pattern stands for all that there is. It holds no
+// name that could be mistyped, and an empty source is all that there is too.
+func everything(pattern string) bool { return strings.Trim(pattern, "*/") == "" }
 
 // mayContain reports whether something below the directory could be included,
 // so that the walk stays out of where nothing can match.

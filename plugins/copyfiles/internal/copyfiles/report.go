@@ -29,6 +29,11 @@ type Report struct {
 	Vanished   []string `json:"vanished"`
 	Unreadable []string `json:"unreadable"`
 	Changed    []string `json:"changed"`
+
+	// Unmatched are patterns of include that nothing in the source matches, as
+	// they were written. They are known at the end alone.
+	Unmatched []string `json:"unmatched"`
+	unmatched int      // also those that are not listed
 }
 
 // state is the checkpoint: all that is known about the entries up to and
@@ -38,13 +43,16 @@ type state struct {
 	// walk. Bytes, as names need not be UTF-8.
 	Position   []byte `json:"position,omitempty"`
 	MadeTarget bool   `json:"made_target,omitempty"` // the target's own mode is ours to set
+	// Matched are the patterns of include, by their place in the list, that an
+	// entry up to Position has matched, or one soon after it.
+	Matched []int `json:"matched,omitempty"`
 	// Retryable: at least one unreadable file may be readable next time.
 	Retryable bool   `json:"retryable,omitempty"`
 	Report    Report `json:"report"`
 }
 
 func newState() state {
-	return state{Report: Report{Vanished: []string{}, Unreadable: []string{}, Changed: []string{}}}
+	return state{Report: Report{Vanished: []string{}, Unreadable: []string{}, Changed: []string{}, Unmatched: []string{}}}
 }
 
 // listed appends text while the list is within its limits.
@@ -84,7 +92,20 @@ func (r Report) message() string {
 			fmt.Fprintf(&b, "; %d %s", part.count, part.word)
 		}
 	}
+	if r.unmatched > 0 {
+		fmt.Fprintf(&b, "; nothing matches %s", shownPatterns(r.Unmatched, r.unmatched))
+	}
 	return b.String()
+}
+
+// shownPatterns names a few of so many patterns.
+func shownPatterns(patterns []string, of int) string {
+	shown := patterns[:min(len(patterns), 5)]
+	text := strings.Join(shown, ", ")
+	if rest := of - len(shown); rest > 0 {
+		text += fmt.Sprintf(" and %d more (see the log)", rest)
+	}
+	return text
 }
 
 func plural(n int64, word string) string {
