@@ -61,7 +61,7 @@ func formats(t *testing.T, test func(t *testing.T, format string)) {
 func TestRoundTripKeepsContentModesTimesAndLinks(t *testing.T) {
 	formats(t, func(t *testing.T, format string) {
 		m := makeArchive(t, format, shop())
-		if !strings.HasPrefix(m.message, "backup-42."+format+": 8 files, 720 kB to ") || m.archive.Path != m.dir+"/backups/backup-42."+format {
+		if !strings.HasPrefix(m.message, "backup-42."+format+": 8 files, 720 KB to ") || m.archive.Path != m.dir+"/backups/backup-42."+format {
 			t.Errorf("message %q, archive %+v", m.message, m.archive)
 		}
 		if got := names(look(t, m.dir+"/backups")); len(got) != 2 {
@@ -396,5 +396,23 @@ func BenchmarkCompress(b *testing.B) {
 				h.Execute(b.Context(), sdktest.Start{Run: n, Settings: map[string]any{"source": source, "backup_dir": dir + "/b", "format": format}}).RequireCompleted(b)
 			}
 		})
+	}
+}
+
+func TestSizesAreDecimal(t *testing.T) {
+	for bytes, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1 KB", 447_200: "447 KB", 999_499: "999 KB", 999_500: "1.0 MB",
+		4_100_000: "4.1 MB", 999_949_999: "999.9 MB", 999_950_000: "1.0 GB", 2_500_000_000_000: "2.5 TB"} {
+		if got := sizeText(bytes); got != want {
+			t.Errorf("%d is %s, want %s", bytes, got, want)
+		}
+	}
+}
+
+func TestTheMessageSpeaksOfASavingOnlyWhereThereIsOne(t *testing.T) {
+	if m := makeArchive(t, formatZstd, tree{"a": "x"}); !strings.HasPrefix(m.message, "backup-42.tar.zst: 1 file, 1 B to ") || strings.Contains(m.message, "%") {
+		t.Error(m.message)
+	}
+	if m := makeArchive(t, formatZstd, tree{"a": strings.Repeat("x", 100_000)}); !strings.HasSuffix(m.message, " (1 %)") {
+		t.Error(m.message)
 	}
 }

@@ -46,6 +46,14 @@ type Archive struct {
 	Ratio    float64 `json:"ratio"` // bytes / raw_bytes
 }
 
+func (a *Archive) message() string {
+	text := fmt.Sprintf("%s, %s to %s", plural(a.Files, "file"), sizeText(a.RawBytes), sizeText(a.Bytes))
+	if a.Bytes < a.RawBytes {
+		text += fmt.Sprintf(" (%.0f %%)", a.Ratio*100)
+	}
+	return text
+}
+
 // table is the output of a step that dumped a table.
 type table struct {
 	Table  string `json:"table"`
@@ -97,8 +105,7 @@ func (t tuning) create(ctx context.Context, step *sdk.Step[CreateSettings]) erro
 	} else {
 		step.Log().Info("an earlier attempt has made the archive already", "archive", archive.Path)
 	}
-	step.Message("%s: %d files, %s to %s (%.0f %%)", filepath.Base(archive.Path), archive.Files,
-		sizeText(archive.RawBytes), sizeText(archive.Bytes), archive.Ratio*100)
+	step.Message("%s: %s", filepath.Base(archive.Path), archive.message())
 	return step.Output("archive", archive)
 }
 

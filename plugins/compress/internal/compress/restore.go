@@ -79,7 +79,7 @@ func (t tuning) restore(ctx context.Context, step *sdk.Step[RestoreSettings]) er
 	} else if err := r.restoreInto(ctx, step, archive, target, mark, lim, s.Overwrite && !empty); err != nil {
 		return err
 	}
-	step.Message("restored %d files, %s, from %s", r.files, sizeText(r.bytes), filepath.Base(archive))
+	step.Message("restored %s, %s, from %s", plural(r.files, "file"), sizeText(r.bytes), filepath.Base(archive))
 	return step.Output("restored", Restored{Files: r.files, Bytes: r.bytes, Target: target})
 }
 

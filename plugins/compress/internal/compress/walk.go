@@ -171,16 +171,25 @@ func ownerOf(info fs.FileInfo) (uid, gid int) {
 	return 0, 0
 }
 
+func plural(n int64, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// sizeText is a size for people: decimal, and whole up to a megabyte.
 func sizeText(bytes int64) string {
-	if bytes < 1000 {
-		return fmt.Sprintf("%d B", bytes)
-	}
 	value := float64(bytes)
-	for _, unit := range []string{"kB", "MB", "GB", "TB"} {
-		value /= 1000
-		if value < 999.95 || unit == "TB" {
-			return strings.Replace(fmt.Sprintf("%.1f %s", value, unit), ".0 ", " ", 1)
-		}
+	switch {
+	case bytes < 1000:
+		return fmt.Sprintf("%d B", bytes)
+	case value < 999.5e3:
+		return fmt.Sprintf("%.0f KB", value/1e3)
+	case value < 999.95e6:
+		return fmt.Sprintf("%.1f MB", value/1e6)
+	case value < 999.95e9:
+		return fmt.Sprintf("%.1f GB", value/1e9)
 	}
-	return ""
+	return fmt.Sprintf("%.1f TB", value/1e12)
 }

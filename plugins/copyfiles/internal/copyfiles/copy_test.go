@@ -41,7 +41,7 @@ func TestCopyHasTheSameContentModesTimesAndLinks(t *testing.T) {
 	if report.Files != 11 || report.Links != 2 || report.Dirs != 8 || report.Bytes < 700_000 || report.Vanished == nil {
 		t.Errorf("report is %+v", report)
 	}
-	if !strings.HasPrefix(result.Message, "copied 11 files, 700") {
+	if !strings.HasPrefix(result.Message, "copied 11 files, 700 KB") {
 		t.Errorf("message is %q", result.Message)
 	}
 	last := result.Progress[len(result.Progress)-1]
@@ -230,7 +230,7 @@ func TestOnlyFilesDirectoriesAndLinksAreCopied(t *testing.T) {
 	if !strings.HasPrefix(seen["suid"], "-rwxr-xr-x ") {
 		t.Errorf("the copy of a setuid file is %s", seen["suid"])
 	}
-	if !strings.Contains(result.Message, "2 skipped") || len(result.Lines) != 2 {
+	if !strings.HasSuffix(result.Message, "; 2 devices, sockets or pipes skipped") || len(result.Lines) != 2 {
 		t.Errorf("%q and %+v do not tell of what was skipped", result.Message, result.Lines)
 	}
 }
@@ -438,5 +438,14 @@ func TestRefusedCheckpointEndsTheAttempt(t *testing.T) {
 		}})
 	if result.Status != stepdv1.Result_STATUS_FAILED || !strings.Contains(result.Message, "stale attempt") {
 		t.Errorf("ended as %v: %s", result.Status, result.Message)
+	}
+}
+
+func TestSizesAreDecimal(t *testing.T) {
+	for bytes, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1 KB", 447_200: "447 KB", 999_499: "999 KB", 999_500: "1.0 MB",
+		4_100_000: "4.1 MB", 999_949_999: "999.9 MB", 999_950_000: "1.0 GB", 2_500_000_000_000: "2.5 TB"} {
+		if got := sizeText(bytes); got != want {
+			t.Errorf("%d is %s, want %s", bytes, got, want)
+		}
 	}
 }

@@ -84,10 +84,14 @@ func (r Report) message() string {
 	if r.Unchanged > 0 {
 		fmt.Fprintf(&b, " (%d were there already)", r.Unchanged)
 	}
+	skipped := "devices, sockets or pipes skipped"
+	if r.Skipped == 1 {
+		skipped = "device, socket or pipe skipped"
+	}
 	for _, part := range []struct {
 		count int64
 		word  string
-	}{{r.VanishedCount, "vanished"}, {r.ChangedCount, "changed while they were copied"}, {r.Skipped, "skipped, as they are no files"}} {
+	}{{r.VanishedCount, "vanished"}, {r.ChangedCount, "changed while they were copied"}, {r.Skipped, skipped}} {
 		if part.count > 0 {
 			fmt.Fprintf(&b, "; %d %s", part.count, part.word)
 		}
@@ -115,16 +119,18 @@ func plural(n int64, word string) string {
 	return fmt.Sprintf("%d %ss", n, word)
 }
 
+// sizeText is a size for people: decimal, and whole up to a megabyte.
 func sizeText(bytes int64) string {
-	if bytes < 1000 {
-		return fmt.Sprintf("%d B", bytes)
-	}
 	value := float64(bytes)
-	for _, unit := range []string{"kB", "MB", "GB", "TB"} {
-		value /= 1000
-		if value < 999.95 || unit == "TB" {
-			return strings.Replace(fmt.Sprintf("%.1f %s", value, unit), ".0 ", " ", 1)
-		}
+	switch {
+	case bytes < 1000:
+		return fmt.Sprintf("%d B", bytes)
+	case value < 999.5e3:
+		return fmt.Sprintf("%.0f KB", value/1e3)
+	case value < 999.95e6:
+		return fmt.Sprintf("%.1f MB", value/1e6)
+	case value < 999.95e9:
+		return fmt.Sprintf("%.1f GB", value/1e9)
 	}
-	return ""
+	return fmt.Sprintf("%.1f TB", value/1e12)
 }

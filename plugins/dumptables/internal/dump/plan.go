@@ -147,14 +147,18 @@ func plural(n int, word string) string {
 	return fmt.Sprintf("%d %ss", n, word)
 }
 
-func size(n int64) string {
+// size is a size for people: decimal, and whole up to a megabyte.
+func size(bytes int64) string {
+	value := float64(bytes)
 	switch {
-	case n >= 1<<30:
-		return fmt.Sprintf("%.1f GB", float64(n)/(1<<30))
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
-	case n >= 1<<10:
-		return fmt.Sprintf("%.0f KB", float64(n)/(1<<10))
+	case bytes < 1000:
+		return fmt.Sprintf("%d B", bytes)
+	case value < 999.5e3:
+		return fmt.Sprintf("%.0f KB", value/1e3)
+	case value < 999.95e6:
+		return fmt.Sprintf("%.1f MB", value/1e6)
+	case value < 999.95e9:
+		return fmt.Sprintf("%.1f GB", value/1e9)
 	}
-	return fmt.Sprintf("%d bytes", n)
+	return fmt.Sprintf("%.1f TB", value/1e12)
 }
