@@ -88,6 +88,8 @@ type Start struct {
 
 	// Inputs answers for outputs of earlier steps; nil means there are none.
 	Inputs func(step, name string) []sdk.InputItem
+	// InputError is what the daemon answers in place of inputs, unless it is "".
+	InputError string
 	// OnCheckpoint is called before a checkpoint is acknowledged. An error is
 	// what the controller gets, and the checkpoint is not recorded.
 	OnCheckpoint func(n int, data json.RawMessage) error
@@ -231,8 +233,8 @@ func (h *Harness) Execute(ctx context.Context, start Start) Result {
 		case *stepdv1.ExecuteResponse_Output:
 			result.Outputs[body.Output.GetName()] = body.Output.GetValue()
 		case *stepdv1.ExecuteResponse_InputRequest:
-			reply := &stepdv1.InputReply{Id: body.InputRequest.GetId()}
-			if start.Inputs != nil {
+			reply := &stepdv1.InputReply{Id: body.InputRequest.GetId(), Error: start.InputError}
+			if start.Inputs != nil && start.InputError == "" {
 				for _, item := range start.Inputs(body.InputRequest.GetStep(), body.InputRequest.GetName()) {
 					reply.Items = append(reply.Items, &stepdv1.InputItem{Step: item.Step, Value: item.Value})
 				}
