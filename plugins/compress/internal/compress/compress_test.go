@@ -356,6 +356,23 @@ func TestSourceWithSurprises(t *testing.T) {
 	}
 }
 
+func TestRowsFromAStepWithoutTablesIsNotTriedAgain(t *testing.T) {
+	m := makeArchive(t, formatZstd, small())
+	for _, c := range []struct{ answer, want string }{
+		{`the task has no earlier step "tabls": not found`, `rows_from: input table of step tabls: the task has no earlier step "tabls"`},
+		{"", "rows_from: step tabls has no outputs called table"},
+	} {
+		result := m.h.Execute(t.Context(), sdktest.Start{BaseDir: m.dir, Run: 43, InputError: c.answer,
+			Settings: map[string]any{"source": "shop", "backup_dir": "backups", "rows_from": "tabls"}})
+		if result.Status != stepdv1.Result_STATUS_FAILED_PERMANENT || !strings.Contains(result.Message, c.want) {
+			t.Errorf("ended as %v: %s", result.Status, result.Message)
+		}
+	}
+	if got := names(look(t, m.dir+"/backups")); len(got) != 2 {
+		t.Errorf("the directory of the archives holds %q", got)
+	}
+}
+
 func TestFileThatChangesFailsTheAttempt(t *testing.T) {
 	source := small().write(t, t.TempDir()+"/s")
 	h := sdktest.New(t, plugin(tuning{afterRead: func(rel string) {

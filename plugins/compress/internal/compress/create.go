@@ -142,8 +142,13 @@ func readTables(ctx context.Context, step *sdk.Step[CreateSettings]) (map[string
 		return tables, nil
 	}
 	for item, err := range step.Inputs(ctx, step.Settings.RowsFrom, "table") {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		if err != nil {
-			return nil, err
+			// The daemon has answered that there is no such step. A lost daemon
+			// does not hear what this attempt ends with.
+			return nil, sdk.Permanent(fmt.Errorf("rows_from: %w", err))
 		}
 		var one table
 		if err := json.Unmarshal(item.Value, &one); err != nil {
@@ -152,7 +157,8 @@ func readTables(ctx context.Context, step *sdk.Step[CreateSettings]) (map[string
 		tables["tables/"+strings.TrimPrefix(filepath.ToSlash(one.File), "tables/")] = &one
 	}
 	if len(tables) == 0 {
-		step.Log().Warn("no row counts: the step has no outputs called table", "rows_from", step.Settings.RowsFrom)
+		return nil, sdk.Permanent(fmt.Errorf("rows_from: step %s has no outputs called table: name the step that dumps the tables, or leave rows_from out",
+			step.Settings.RowsFrom))
 	}
 	return tables, nil
 }
