@@ -1,6 +1,7 @@
 package compress
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/stepd/stepd/sdk"
 	stepdv1 "github.com/stepd/stepd/sdk/proto/stepd/v1"
@@ -353,6 +356,25 @@ func TestSourceWithSurprises(t *testing.T) {
 	}
 	if !slices.ContainsFunc(result.Lines, func(l sdktest.Line) bool { return l.Fields["path"] == "files/pipe" }) {
 		t.Error("the log does not name the pipe that was left out")
+	}
+}
+
+func TestTheSchemaAsksForADirectoryOfTheArchives(t *testing.T) {
+	raw, err := sdk.SettingsSchema(CreateSettings{})
+	must(t, err)
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	must(t, err)
+	compiler := jsonschema.NewCompiler()
+	must(t, compiler.AddResource("test:settings", document))
+	schema, err := compiler.Compile("test:settings")
+	must(t, err)
+	for _, given := range []string{"backup_dir", "target"} {
+		if err := schema.Validate(map[string]any{"format": "tar.gz", given: "x"}); err != nil {
+			t.Errorf("%s alone: %v", given, err)
+		}
+	}
+	if err := schema.Validate(map[string]any{"format": "tar.gz"}); err == nil || !strings.Contains(err.Error(), "backup_dir") {
+		t.Errorf("neither: %v", err)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
+	"github.com/invopop/jsonschema"
 	"golang.org/x/sys/unix"
 
 	"github.com/stepd/stepd/sdk"
@@ -25,13 +26,19 @@ import (
 // CreateSettings are the settings of the controller compress.
 type CreateSettings struct {
 	Source    string   `json:"source,omitempty" jsonschema_description:"Directory to archive. Default: the run's own directory, without what is hidden at its top."`
-	BackupDir string   `json:"backup_dir,omitempty" jsonschema_description:"Directory of the archives; made when it is not there."`
+	BackupDir string   `json:"backup_dir,omitempty" jsonschema_description:"Directory of the archives; made when it is not there. This or target is required."`
 	Target    string   `json:"target,omitempty" jsonschema_description:"Directory of this archive, instead of backup_dir."`
 	Name      string   `json:"name,omitempty" jsonschema_description:"Name of the archive without its extension. Default: task, time and number of the run, as backup-20261124T023000Z-42."`
 	Format    string   `json:"format,omitempty" jsonschema:"enum=tar.zst,enum=tar.gz" jsonschema_description:"Also the extension."`
 	Level     string   `json:"level,omitempty" jsonschema:"enum=fastest,enum=default,enum=better,enum=best" jsonschema_description:"How hard to compress."`
 	Exclude   []string `json:"exclude,omitempty" jsonschema_description:"Globs of what to leave out, relative to source; ** crosses directories."`
 	RowsFrom  string   `json:"rows_from,omitempty" jsonschema_description:"Step whose outputs called table say how many rows each file in tables/ has; their hashes are compared too."`
+}
+
+// JSONSchemaExtend says what the fields cannot: one of the two directories is
+// required. The first is the one that is asked for.
+func (CreateSettings) JSONSchemaExtend(schema *jsonschema.Schema) {
+	schema.AnyOf = []*jsonschema.Schema{{Required: []string{"backup_dir"}}, {Required: []string{"target"}}}
 }
 
 // Archive is the output "archive".
