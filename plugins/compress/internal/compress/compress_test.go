@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -288,6 +289,18 @@ func TestRestoreTargets(t *testing.T) {
 	restore("empty", nil).RequireCompleted(t)
 	sameTrees(t, look(t, m.source), look(t, m.dir+"/empty"))
 	restore("empty", nil).RequireCompleted(t) // an attempt that was lost after its work
+	for _, more := range []string{"more", "d/more", "void/"} {
+		with := tree{more: "not of the archive"}
+		must(t, os.RemoveAll(m.dir+"/more"))
+		restore("more", nil).RequireCompleted(t)
+		with.write(t, m.dir+"/more")
+		if strings.HasPrefix(more, "d/") {
+			must(t, os.Chtimes(m.dir+"/more/d", time.Time{}, time.Unix(1_500_000_000, 0)))
+		}
+		if result := restore("more", nil); result.Status != stepdv1.Result_STATUS_FAILED_PERMANENT || !strings.Contains(result.Message, "is not empty") {
+			t.Errorf("with %s: ended as %v: %s", more, result.Status, result.Message)
+		}
+	}
 
 	full := tree{"a": "old", "mine": "mine"}.write(t, m.dir+"/full")
 	before := look(t, full)
@@ -305,6 +318,22 @@ func TestRestoreTargets(t *testing.T) {
 	restore("some", map[string]any{"include": []string{"d"}}).RequireCompleted(t)
 	if got := names(look(t, m.dir+"/some")); !slices.Equal(got, []string{"d", "d/b"}) {
 		t.Errorf("restored %q", got)
+	}
+	restore("some", map[string]any{"include": []string{"d/*"}}).RequireCompleted(t) // the same content
+	if result := restore("some", map[string]any{"include": []string{"a"}}); result.Completed() {
+		t.Error("content of another include was taken for that of this one")
+	}
+	typo := restore("typo", map[string]any{"include": []string{"./tabels/**", "ab"}})
+	if typo.Status != stepdv1.Result_STATUS_FAILED_PERMANENT || !strings.Contains(typo.Message, "matches include: ./tabels/**, ab;") {
+		t.Errorf("ended as %v: %s", typo.Status, typo.Message)
+	}
+	if _, err := os.Lstat(m.dir + "/typo"); err == nil {
+		t.Error("a target was made of nothing")
+	}
+	half := restore("half", map[string]any{"include": []string{"tabels/**", "a", "**/b"}})
+	half.RequireCompleted(t)
+	if !strings.HasSuffix(half.Message, "; nothing matches tabels/**") || len(half.Lines) != 1 || half.Lines[0].Level != "warn" {
+		t.Errorf("%q, %+v", half.Message, half.Lines)
 	}
 	if result := restore("limit", map[string]any{"max_bytes": 1000}); result.Completed() || !strings.Contains(result.Message, "max_bytes") {
 		t.Errorf("ended as %v: %s", result.Status, result.Message)

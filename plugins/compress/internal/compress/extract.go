@@ -2,7 +2,6 @@ package compress
 
 import (
 	"archive/tar"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -10,25 +9,26 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"golang.org/x/sys/unix"
+
+	"github.com/stepd/stepd/sdk"
 )
 
 // restorer puts the entries of an archive into a directory of its own, from
 // which they go to the target once the whole archive was verified.
 type restorer struct {
 	include []string
+	matched []bool // of include: an entry of the archive matches it
 	links   string
 	owner   bool
 	skipped func(path, to string)
 
 	root         *os.Root
-	against      *os.Root
 	dirs         []restoredDir // the open ones, outermost first
 	files, bytes int64
 }
@@ -46,6 +46,37 @@ func (r *restorer) wants(p string) bool {
 		}
 	}
 	return len(r.include) == 0 || slices.Contains(r.include, "**")
+}
+
+// note remembers which patterns an entry matches. Entries that come with their
+// directory count too.
+func (r *restorer) note(p string) {
+	if r.matched == nil {
+		r.matched = make([]bool, len(r.include))
+	}
+	for i, pattern := range r.include {
+		// A pattern of stars alone holds no name that could be mistyped.
+		r.matched[i] = r.matched[i] || strings.Trim(pattern, "*/") == "" || p != "." && doublestar.MatchUnvalidated(pattern, p)
+	}
+}
+
+// unmatched are the patterns, as they were given, that nothing has matched.
+func (r *restorer) unmatched(given []string) []string {
+	var missing []string
+	for i, pattern := range given {
+		if i >= len(r.matched) || !r.matched[i] {
+			missing = append(missing, pattern)
+		}
+	}
+	return missing
+}
+
+func (r *restorer) anyMatched(given []string, archive string) error {
+	if missing := r.unmatched(given); len(given) > 0 && len(missing) == len(given) {
+		return sdk.Permanent(fmt.Errorf("nothing in %s matches include: %s; check the patterns, which are relative to the archive's top",
+			archive, strings.Join(missing, ", ")))
+	}
+	return nil
 }
 
 // leaves reports whether a link at p leads out of the target by its text.
@@ -75,6 +106,7 @@ func leaves(p, to string) bool {
 
 // extract is the visitor that restores.
 func (r *restorer) extract(e Entry, header *tar.Header, body io.Reader) error {
+	r.note(e.Path)
 	if err := r.enter(e.Path); err != nil {
 		return &visitError{err}
 	}
@@ -245,51 +277,4 @@ func (f *failing) Write(p []byte) (int, error) {
 		f.err = err
 	}
 	return n, err
-}
-
-var errDiffers = errors.New("the target is something else")
-
-// same is the visitor that compares the archive with a target which is there.
-func (r *restorer) same(e Entry, header *tar.Header, body io.Reader) error {
-	if !r.wants(e.Path) || e.Type == typeLink && leaves(e.Path, e.Link) && r.links == "skip" {
-		return nil
-	}
-	info, err := r.against.Lstat(e.Path)
-	if err != nil {
-		return &visitError{errDiffers}
-	}
-	if e.Type == typeLink {
-		if to, err := r.against.Readlink(e.Path); err != nil || to != e.Link {
-			return &visitError{errDiffers}
-		}
-		return nil
-	}
-	mode, err := strconv.ParseInt(e.Mode, 8, 64)
-	if err != nil || int64(info.Mode().Perm()) != mode&0o777 || info.IsDir() != (e.Type == typeDir) {
-		return &visitError{errDiffers}
-	}
-	if info.IsDir() {
-		return nil
-	}
-	if !info.Mode().IsRegular() || info.Size() != e.Size || !info.ModTime().Equal(header.ModTime) {
-		return &visitError{errDiffers}
-	}
-	f, err := r.against.OpenFile(e.Path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return &visitError{errDiffers}
-	}
-	defer f.Close()
-	mine, theirs := sha256.New(), sha256.New()
-	n, err := io.Copy(mine, f)
-	if err != nil {
-		return &visitError{errDiffers}
-	}
-	if _, err := io.Copy(theirs, body); err != nil {
-		return err
-	}
-	if [32]byte(mine.Sum(nil)) != [32]byte(theirs.Sum(nil)) {
-		return &visitError{errDiffers}
-	}
-	r.files, r.bytes = r.files+1, r.bytes+n
-	return nil
 }

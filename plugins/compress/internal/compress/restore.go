@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -45,18 +46,19 @@ func (t tuning) restore(ctx context.Context, step *sdk.Step[RestoreSettings]) er
 	if err != nil {
 		return err
 	}
+	include := make([]string, len(s.Include))
 	for i, pattern := range s.Include {
 		if !doublestar.ValidatePattern(pattern) {
 			return sdk.Permanent(fmt.Errorf("include: %q is not a valid pattern", pattern))
 		}
-		s.Include[i] = path.Clean(pattern)
+		include[i] = path.Clean(pattern)
 	}
 	target := step.Info.Path(s.Target)
 	empty, err := isEmpty(target)
 	if err != nil {
 		return err
 	}
-	r := &restorer{include: s.Include, links: s.UnsafeLinks, owner: os.Geteuid() == 0, skipped: func(p, to string) {
+	r := &restorer{include: include, links: s.UnsafeLinks, owner: os.Geteuid() == 0, skipped: func(p, to string) {
 		step.Log().Warn("left out: a symbolic link that leads out of the target", "path", p, "to", to)
 	}}
 	sum := sha256.Sum256([]byte(step.Info.IdempotencyKey))
@@ -64,22 +66,32 @@ func (t tuning) restore(ctx context.Context, step *sdk.Step[RestoreSettings]) er
 	lim := limits{maxBytes: s.MaxBytes, maxRatio: s.MaxRatio}
 	if !empty && !s.Overwrite {
 		// Perhaps an earlier attempt has restored it and could not say so.
-		if r.against, err = os.OpenRoot(target); err != nil {
+		root, err := os.OpenRoot(target)
+		if err != nil {
 			return err
 		}
-		defer r.against.Close()
-		found, _, err := check(ctx, archive, tempDir(step.Info.WorkDir), lim, step.Progress, r.same)
+		defer root.Close()
+		compared := &comparer{restorer: r, target: root}
+		found, _, err := check(ctx, archive, tempDir(step.Info.WorkDir), lim, step.Progress, compared.same)
+		if err == nil {
+			found.close()
+			err = compared.nothingElse(ctx, target)
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			return sdk.Permanent(fmt.Errorf("target %s is not empty: choose another, or set overwrite: true", target))
+			return sdk.Permanent(fmt.Errorf("target %s is not empty and not just what the archive holds: choose another, or set overwrite: true", target))
 		}
-		found.close()
 	} else if err := r.restoreInto(ctx, step, archive, target, mark, lim, s.Overwrite && !empty); err != nil {
 		return err
 	}
-	step.Message("restored %s, %s, from %s", plural(r.files, "file"), sizeText(r.bytes), filepath.Base(archive))
+	note := ""
+	if missing := r.unmatched(s.Include); len(missing) > 0 {
+		note = "; nothing matches " + strings.Join(missing, ", ")
+		step.Log().Warn("nothing in the archive matches patterns of include", "patterns", strings.Join(missing, ", "), "archive", archive)
+	}
+	step.Message("restored %s, %s, from %s%s", plural(r.files, "file"), sizeText(r.bytes), filepath.Base(archive), note)
 	return step.Output("restored", Restored{Files: r.files, Bytes: r.bytes, Target: target})
 }
 
@@ -134,6 +146,9 @@ func (r *restorer) restoreInto(ctx context.Context, step *sdk.Step[RestoreSettin
 		return verdict(archive, err)
 	}
 	found.close()
+	if err := r.anyMatched(step.Settings.Include, archive); err != nil {
+		return err
+	}
 	if err := r.closeDirs(0); err != nil {
 		return err
 	}
