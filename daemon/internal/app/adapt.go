@@ -63,14 +63,14 @@ func (w workspaces) sweep(db *store.Store) (removed int, err error) {
 		err = db.View(func(tx *store.Tx) error {
 			found, err := tx.RunByNumber(name, number)
 			if err == nil {
-				run.Status = found.Status
+				run.Status, run.Stripped = found.Status, found.Stripped
 			}
 			return err
 		})
 		switch {
 		case err != nil && !errors.Is(err, task.ErrNotFound):
 			errs = append(errs, err)
-		case err != nil || run.Status == task.RunCompleted:
+		case err != nil || run.Status == task.RunCompleted || run.Stripped:
 			errs = append(errs, w.Remove(run))
 			removed++
 		}

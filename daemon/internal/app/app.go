@@ -158,6 +158,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		case err := <-served:
 			failure = errors.Join(errors.New("the socket is not served any more"), err)
 		case <-room.C:
+			a.store.Look()
 			if a.store.Room() != nil {
 				_ = a.store.Reclaim() // Room says how it went
 			}
@@ -191,10 +192,12 @@ func (a *App) greet() {
 	c := a.options.Config
 	a.log.Info("ready", "version", a.options.Version, "socket", c.Socket, "data", c.DataDir,
 		"plugins", len(a.host.Plugins()), "max_runs", c.MaxRuns)
-	for _, problem := range a.problems() {
-		a.log.Warn(problem)
+	if len(a.host.Plugins()) == 0 { // what else is odd was told by those who found it
+		a.log.Warn(noPlugins)
 	}
 }
+
+const noPlugins = "there are no plugins, so no step can run: put some into one of the plugin directories"
 
 // problems is what an administrator should know of.
 func (a *App) problems() []string {
@@ -206,7 +209,7 @@ func (a *App) problems() []string {
 		list = append(list, err.Error())
 	}
 	if len(a.host.Plugins()) == 0 {
-		list = append(list, "there are no plugins, so no step can run: put some into one of the plugin directories")
+		list = append(list, noPlugins)
 	}
 	return list
 }
@@ -266,5 +269,9 @@ const PreflightName = "preflight-database"
 
 // SelfPreflight starts this very program with PreflightName.
 func SelfPreflight(path string) *exec.Cmd {
-	return exec.Command("/proc/self/exe", PreflightName, path)
+	self, err := os.Executable()
+	if _, gone := os.Stat(self); err != nil || gone != nil { // replaced by another version
+		self = "/proc/self/exe"
+	}
+	return exec.Command(self, PreflightName, path)
 }

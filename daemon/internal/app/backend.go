@@ -19,6 +19,7 @@ import (
 type backend struct{ *App }
 
 func (b *backend) Status(context.Context) (api.Status, error) {
+	b.store.Look()
 	running, queued := b.engine.Load()
 	c := b.options.Config
 	return api.Status{
@@ -130,6 +131,7 @@ func (b *backend) SetDisabled(ctx context.Context, _ api.Caller, name string, di
 }
 
 func (b *backend) Start(ctx context.Context, who api.Caller, request api.RunRequest) (api.Run, error) {
+	b.store.Look() // rather than begin what cannot end
 	run, err := b.engine.Submit(ctx, request.Task, who.Name)
 	return b.answer(run, err)
 }

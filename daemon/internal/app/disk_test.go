@@ -134,8 +134,8 @@ func survivesFullDisk(t *testing.T, data string, d disk, meanwhile func()) {
 	apply(t, d.Client, t.TempDir(), wellTask, largeTask)
 	wantCompleted(t, d.Client, await(t, d.Client, begin(t, d.Client, "well")))
 
-	d.fill(1 << 20)
-	ref := begin(t, d.Client, "large")
+	ref := begin(t, d.Client, "large") // a nearly full disk refuses it
+	d.fill(0)
 	problem := func() string {
 		st, err := d.Status(t.Context())
 		if err != nil {

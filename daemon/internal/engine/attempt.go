@@ -41,6 +41,8 @@ type attempt struct {
 	limit    limit // why endWith was called, where a limit was
 	progress task.Progress
 	fraction float64
+	resumed  time.Time // when it first said where it goes on from
+	headFrom float64   // and where that was
 	sign     time.Time // of progress
 	silence  func() bool
 	saved    bool // a checkpoint exists
@@ -218,6 +220,10 @@ func (a *attempt) Progress(p task.Progress) {
 		f := p.Done / p.Total
 		if !math.IsNaN(f) {
 			a.fraction = max(a.fraction, min(1, f))
+			if a.saved && a.resumed.IsZero() {
+				a.resumed, a.headFrom = now, a.fraction
+				a.r.giveHead(a.part * a.fraction)
+			}
 		}
 	}
 }

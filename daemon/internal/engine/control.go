@@ -182,6 +182,9 @@ func (e *Engine) Continue(ctx context.Context, id task.RunID, by string) (task.R
 	switch {
 	case run.Status.Alive():
 		return task.Run{}, fmt.Errorf("run %s is %s: %w", run.Ref(), run.Status, task.ErrState)
+	case run.Stripped:
+		return task.Run{}, fmt.Errorf("run %s cannot go on: its files were removed when a newer run of the task had ended "+
+			"(stepd restart %s does all of it again): %w", run.Ref(), run.Ref(), task.ErrState)
 	case run.Status == task.RunCompleted:
 		return task.Run{}, fmt.Errorf("run %s has completed, nothing is left to be done (stepd restart %s does all of it again): %w",
 			run.Ref(), run.Ref(), task.ErrState)
@@ -323,6 +326,9 @@ func (e *Engine) resetBatch(ctx context.Context, id task.RunID, batch []task.Run
 				Position: s.Position, Name: s.Name, Controller: s.Controller, Order: s.Order, Status: task.StepReady,
 				Settings: s.Settings, Weight: s.Weight, ETA: s.ETA, Planned: s.Planned, PlanDone: s.PlanDone,
 				Session: s.Session, Effect: s.Effect, Attempt: s.Attempt,
+			}
+			if s.PlanDone {
+				fresh.Message = s.Message // of the plan, which stays
 			}
 			if err := tx.PutStep(id, fresh); err != nil {
 				return err

@@ -251,47 +251,71 @@ func TestRetentionByDays(t *testing.T) {
 	}
 }
 
-// A run that is continued while old runs are cleaned away keeps its files.
-func TestRetentionAgainstContinue(t *testing.T) {
-	w := started(t, def("t", step("a", 0, attempts(1))))
-	fails := true
-	w.ctrl.on("a", func(*exec) task.Outcome {
-		if fails {
-			return faulty
+// failing is a world with a failed run t/1, and KeepRuns 1.
+func failing(t *testing.T) (w *world, first task.RunID) {
+	w = newWorld(t, func(c *engine.Config) { c.KeepRuns = 1 })
+	w.start()
+	w.apply(def("t", step("a", 0, attempts(1))))
+	w.ctrl.onFail("a", 1, faulty)
+	first = w.submit("t")
+	w.ends(first, task.RunFailed)
+	return w, first
+}
+
+func TestWhatIsContinuedIsNeitherForgottenNorStripped(t *testing.T) {
+	w, first := failing(t)
+	open := make(chan struct{})
+	w.ctrl.on("a", func(x *exec) task.Outcome {
+		if x.Work.RunNumber == 1 {
+			return x.gate(open)
 		}
 		return done
 	})
-	first := w.submit("t")
-	w.ends(first, task.RunFailed)
-	w.ends(w.submit("t"), task.RunFailed)
-	w.stop()
-	w.config.KeepRuns = 1
-	w.reopen()
-	w.start()
-	fails = false
-	cleaning, goOn := make(chan struct{}), make(chan struct{})
-	w.spaces.onRemove = func(ref string) {
-		if ref == "t/2" {
-			close(cleaning)
-			<-goOn
-		}
-	}
-	open := make(chan struct{})
-	w.ends(w.submit("t"), task.RunCompleted) // t/3: now t/2 and t/1 are too old
-	<-cleaning
-	w.ctrl.on("a", func(x *exec) task.Outcome { return x.gate(open) })
 	w.goOn(first)
 	w.began("a#2")
-	close(goOn)
+	w.ends(w.submit("t"), task.RunCompleted) // t/1 is older, and alive
+	w.ends(w.submit("t"), task.RunCompleted)
 	w.bell.await(t, "t/2 to go", func() bool {
 		_, err := w.e.Find("t/2")
 		return errors.Is(err, task.ErrNotFound)
 	})
 	w.log.mu.Lock()
-	if w.log.removed["t/1"] {
-		t.Error("the log of a run that is alive was removed")
+	if w.log.removed["t/1"] || w.spaces.gone()["t/1"] {
+		t.Error("the log or the directory of a run that is alive was removed")
 	}
 	w.log.mu.Unlock()
 	close(open)
-	w.wait(first)
+	w.ends(first, task.RunCompleted)
+}
+
+// The files of a run that did not complete are as large as what it was about;
+// they go when a newer run of the task has ended, or the task is deleted.
+func TestFilesOfOldRunsGo(t *testing.T) {
+	w := started(t, def("t", step("a", 0, attempts(1))), def("other", step("b", 0, attempts(1))))
+	w.ctrl.onFail("a", 1, faulty)
+	w.ctrl.onFail("b", 1, faulty)
+	other := w.submit("other")
+	w.ends(other, task.RunFailed)
+	first := w.submit("t")
+	w.ends(first, task.RunFailed)
+	if gone := w.spaces.gone(); gone["t/1"] {
+		t.Fatal("the files of the newest run went, so it cannot be continued")
+	}
+	second := w.submit("t")
+	w.ends(second, task.RunFailed)
+	w.bell.await(t, "the files of t/1 to go", func() bool { return w.spaces.gone()["t/1"] })
+	if _, err := w.e.Continue(t.Context(), first, ""); !errors.Is(err, task.ErrState) || !strings.Contains(err.Error(), "files were removed") {
+		t.Errorf("continue of a run without its files: %v", err)
+	}
+	w.goOn(second)
+	w.ends(second, task.RunCompleted)
+	if w.spaces.gone()["other/1"] {
+		t.Error("the files of another task's run went")
+	}
+	if err := w.e.DeleteTask(t.Context(), "other"); err != nil {
+		t.Fatal(err)
+	}
+	if !w.spaces.gone()["other/1"] {
+		t.Error("the files of a deleted task's run stay")
+	}
 }

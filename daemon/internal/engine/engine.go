@@ -167,6 +167,7 @@ func (e *Engine) launch(id task.RunID) {
 		close(r.gone)
 		// Nothing is shown of a run that could not even be read.
 		if ended := r.shown().run; ended.ID != 0 && !ended.Status.Alive() {
+			e.stripOlder(ended)
 			e.forgetOld(ended.Task)
 		}
 	}()

@@ -207,6 +207,8 @@ func (d *db) Update(ctx context.Context, fn func(engine.Tx) error) error {
 	return err
 }
 
+func (d *db) Reserve() error { return d.Room() }
+
 func (d *db) Room() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -319,9 +321,8 @@ func (c *controllers) cutOff() <-chan struct{} {
 	return c.cut
 }
 
-// crash ends all that blocks; revive lets new calls block again.
-func (c *controllers) crash()  { c.mu.Lock(); close(c.cut); c.mu.Unlock() }
-func (c *controllers) revive() { c.mu.Lock(); c.cut = make(chan struct{}); c.mu.Unlock() }
+// crash ends all that blocks.
+func (c *controllers) crash() { c.mu.Lock(); close(c.cut); c.mu.Unlock() }
 
 // Lookup implements engine.Controllers: the controller of a step is named as
 // the step is.
@@ -490,8 +491,6 @@ type workspaces struct {
 	made    map[string]bool
 	removed map[string]bool
 	fault   error
-
-	onRemove func(ref string) // set before the engine runs
 }
 
 func (w *workspaces) Make(run task.Run) (string, error) {
@@ -505,9 +504,6 @@ func (w *workspaces) Make(run task.Run) (string, error) {
 }
 
 func (w *workspaces) Remove(run task.Run) error {
-	if w.onRemove != nil {
-		w.onRemove(run.Ref())
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.removed[run.Ref()] = true

@@ -149,10 +149,10 @@ func (y *tally) plan(s task.RunStep) {
 }
 
 func (y *tally) end(s task.RunStep) {
-	y.weightDone += share(s)
 	y.etaDone += max(0, s.ETA)
 	switch s.Status {
 	case task.StepCompleted, task.StepSkipped:
+		y.weightDone += share(s)
 		y.completed++
 	case task.StepFailed:
 		y.failed++

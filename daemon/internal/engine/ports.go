@@ -19,8 +19,12 @@ type Store interface {
 	// changed) or task.ErrStoreFailed (nobody knows; the store is done).
 	Update(ctx context.Context, fn func(Tx) error) error
 	// Room is nil, or a task.ErrDiskFull with the reason, while there is too
-	// little room to begin anything new.
+	// little room to begin a run.
 	Room() error
+	// Reserve is nil, or a task.ErrDiskFull, while what is held back for a full
+	// disk is given away: then no step is begun either, for its end might not
+	// be saved. It follows from Room's being nil.
+	Reserve() error
 }
 
 // Reader reads one state of the store. Records that are not there are

@@ -46,8 +46,9 @@ func (p *progress) load(r *runner) error {
 			if !s.Status.Ended() {
 				continue
 			}
-			p.done += def.ProgressWeight()
 			switch s.Status {
+			case task.StepCompleted, task.StepSkipped:
+				p.done += def.ProgressWeight()
 			case task.StepFailed:
 				p.fault(def.Name, s.Error)
 				if def.InterruptOnStepFault {
@@ -103,11 +104,17 @@ func (p *progress) part(l *lane, s task.RunStep) float64 {
 	return part
 }
 
-// endLane books a step of the definition that has ended. Its lane still
-// counts as open until it is dropped, so its planned steps are taken out.
+// endLane books what was done of a step of the definition that has ended. Its
+// lane still counts as open until it is dropped, so its planned steps are taken
+// out.
 func (p *progress) endLane(l *lane) {
-	p.done += l.def.ProgressWeight()
 	l.booked = true
+	switch {
+	case l.top.Status == task.StepCompleted || l.top.Status == task.StepSkipped:
+		p.done += l.def.ProgressWeight()
+	case l.tally.weight > 0:
+		p.done += l.def.ProgressWeight() * l.tally.weightDone / l.tally.weight
+	}
 }
 
 // base is the percentage that ended steps are worth.

@@ -25,7 +25,7 @@ type RunView struct {
 func (e *Engine) Find(ref string) (RunView, error) {
 	name, number, err := task.ParseRef(ref)
 	if err != nil {
-		return RunView{}, fmt.Errorf("%w: %w", task.ErrInvalid, err)
+		return RunView{}, fmt.Errorf("%w: %w", err, task.ErrInvalid)
 	}
 	var run task.Run
 	err = e.Store.View(func(rd Reader) error {

@@ -71,3 +71,62 @@ func (e *Engine) forget(run task.Run) error {
 		}
 	}
 }
+
+// stripOlder removes the directories of older runs of the task that did not
+// complete. They are kept for a continue, which nobody wants of an old night
+// when a newer one has ended, and may be as large as all that is backed up.
+func (e *Engine) stripOlder(ended task.Run) {
+	e.strip(ended.Task, ended.ID)
+}
+
+// strip does so for runs of the task that are older than before (0: for all).
+func (e *Engine) strip(name string, before task.RunID) {
+	var old []task.Run
+	err := e.Store.View(func(rd Reader) error {
+		return rd.Runs(name, before, func(run task.Run) bool {
+			if run.Status.Alive() {
+				return true
+			}
+			done := run.Status == task.RunCompleted || run.Stripped // and so are those before it
+			if !done {
+				old = append(old, run)
+			}
+			return !done && len(old) < forgetBatch
+		})
+	})
+	if err != nil {
+		e.Logger.Warn("directories of old runs stay", "task", name, "error", err)
+		return
+	}
+	for _, run := range old {
+		if err := e.stripOne(run); err != nil {
+			e.Logger.Warn("the directory of an old run stays", "run", run.Ref(), "error", err)
+		}
+	}
+}
+
+// stripOne says first that the files are gone: a crash in between leaves files
+// that the next start of the daemon finds, and no run that goes on without them.
+func (e *Engine) stripOne(run task.Run) error {
+	release, err := e.claim(run.ID)
+	if err != nil {
+		return err
+	}
+	defer release()
+	alive := false
+	err = e.persist(func(tx Tx) error {
+		current, err := tx.Run(run.ID)
+		if err != nil {
+			return err
+		}
+		if alive = current.Status.Alive(); alive {
+			return nil // continued meanwhile
+		}
+		current.Stripped = true
+		return tx.PutRun(current)
+	})
+	if err != nil || alive {
+		return ignoreNotFound(err)
+	}
+	return e.Workspaces.Remove(run)
+}

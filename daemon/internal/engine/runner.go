@@ -289,7 +289,7 @@ func (r *runner) fill(t *transition) {
 		}
 		started := false
 		for _, l := range r.lanes {
-			if err := r.e.Store.Room(); err != nil {
+			if err := r.e.Store.Reserve(); err != nil {
 				r.pollRoom()
 				return
 			}

@@ -152,10 +152,10 @@ func (e *Engine) SetDisabled(ctx context.Context, name string, disabled bool) (t
 	return t, err
 }
 
-// DeleteTask removes the task. Its runs stay until they are too old; a run that
-// is alive keeps it.
+// DeleteTask removes the task, and the directories of its runs. The runs
+// themselves stay until they are too old; a run that is alive keeps the task.
 func (e *Engine) DeleteTask(ctx context.Context, name string) error {
-	return e.Store.Update(ctx, func(tx Tx) error {
+	err := e.Store.Update(ctx, func(tx Tx) error {
 		if _, err := tx.Task(name); err != nil {
 			return missing("task", name, err)
 		}
@@ -174,4 +174,8 @@ func (e *Engine) DeleteTask(ctx context.Context, name string) error {
 		}
 		return tx.DeleteTask(name)
 	})
+	if err == nil {
+		e.strip(name, 0)
+	}
+	return err
 }

@@ -155,6 +155,14 @@ type shown struct {
 	planned      time.Duration // ETA of what is left of the plan, as planned
 	lifeStart    time.Time
 	lifeProgress float64
+	head         float64 // percent that steps had from earlier attempts when they went on
+}
+
+// giveHead notes progress that was not made in this life of the run.
+func (r *runner) giveHead(percent float64) {
+	r.mu.Lock()
+	r.state.head += percent
+	r.mu.Unlock()
 }
 
 func (r *runner) shown() shown {

@@ -262,7 +262,7 @@ func (r *runner) event(kind EventKind) Event {
 // estimate is the time that is left: by the pace of this life of the run, or
 // by what was planned while there is no pace yet.
 func (s *shown) estimate(percent float64, now time.Time) (time.Duration, bool) {
-	gained, elapsed := percent-s.lifeProgress, now.Sub(s.lifeStart)
+	gained, elapsed := percent-s.lifeProgress-s.head, now.Sub(s.lifeStart)
 	if gained >= 1 && elapsed > 0 {
 		return time.Duration(float64(elapsed) * (100 - percent) / gained), true
 	}
@@ -274,10 +274,15 @@ func (a *attempt) view(now time.Time) StepView {
 	p, fraction := a.seen()
 	view := a.lane.view(a.step)
 	view.Fraction, view.Note, view.Counters = fraction, p.Note, p.Counters
-	elapsed := now.Sub(a.step.AttemptAt)
+	elapsed, gained := now.Sub(a.step.AttemptAt), fraction
+	a.mu.Lock()
+	if !a.resumed.IsZero() { // what an earlier attempt has done says nothing of the pace
+		elapsed, gained = now.Sub(a.resumed), fraction-a.headFrom
+	}
+	a.mu.Unlock()
 	switch {
-	case fraction > 0.01:
-		view.ETA, view.HasETA = time.Duration(float64(elapsed)*(1-fraction)/fraction), true
+	case gained > 0.01:
+		view.ETA, view.HasETA = time.Duration(float64(elapsed)*(1-fraction)/gained), true
 	case a.step.ETA > 0:
 		view.ETA, view.HasETA = max(0, a.step.ETA-elapsed), true
 	}

@@ -248,7 +248,22 @@ func (h *Host) resolve(name string) (pl *plugin, controller string, err error) {
 	if where == "" {
 		where = "no directory, for none is configured"
 	}
-	return nil, "", refuse(name, ErrNotFound, "there is no such plugin; looked in %s", where)
+	return nil, "", refuse(name, ErrNotFound, "there is no such plugin; looked in %s%s", where, h.known())
+}
+
+// known names the plugins that there are, for who has mistyped one.
+func (h *Host) known() string {
+	h.mu.Lock()
+	names := slices.Sorted(maps.Keys(h.plugins))
+	h.mu.Unlock()
+	const most = 12
+	switch {
+	case len(names) == 0:
+		return ", where there is none"
+	case len(names) > most:
+		return ", where there are " + strings.Join(names[:most], ", ") + " and more"
+	}
+	return ", where there is " + strings.Join(names, ", ")
 }
 
 // Lookup says what is known of a controller. It starts the plugin when it has

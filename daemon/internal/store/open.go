@@ -62,6 +62,9 @@ type Options struct {
 	// Allocate reserves space in a file, in the place of fallocate(2). It is
 	// there for tests that need a full disk.
 	Allocate func(f *os.File, offset, size int64) error
+	// Free says how many bytes of a directory's disk may still be used, in the
+	// place of statfs(2). It is there for the same tests.
+	Free func(dir string) (int64, error)
 
 	migrations []migration
 }
@@ -87,6 +90,9 @@ func (o *Options) defaults() error {
 	}
 	if o.Allocate == nil {
 		o.Allocate = fallocate
+	}
+	if o.Free == nil {
+		o.Free = freeBytes
 	}
 	if o.migrations == nil {
 		o.migrations = migrations()

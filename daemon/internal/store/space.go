@@ -36,8 +36,10 @@ const (
 type space struct {
 	mu      sync.Mutex
 	ballast int64 // size of the one that is held
-	full    bool
-	told    bool // what OnRoom was told last
+	full    bool  // a commit found no room; the ballast was given away
+	low     bool  // Look found too little
+	free    int64 // what Look found
+	told    bool  // what OnRoom was told last
 
 	making sync.Mutex // the ballast
 }
@@ -145,12 +147,51 @@ func (s *Store) isFull() bool {
 func (s *Store) setFull(full bool) {
 	s.space.mu.Lock()
 	s.space.full = full
-	changed := s.space.told != full
-	s.space.told = full
+	s.space.mu.Unlock()
+	s.tellRoom()
+}
+
+// tellRoom calls OnRoom when the answer of Room is another one than before.
+func (s *Store) tellRoom() {
+	s.space.mu.Lock()
+	none := s.space.full || s.space.low
+	changed := s.space.told != none
+	s.space.told = none
 	s.space.mu.Unlock()
 	if changed && s.o.OnRoom != nil {
 		s.o.OnRoom(s.Room())
 	}
+}
+
+// lowRoom is how much has to be free beside the ballast; twice that, once there
+// was less.
+func (s *Store) lowRoom() int64 { return s.o.BallastSize / 2 }
+
+// Look looks how much is free, so that Room knows of a disk that others fill
+// before a commit finds out. Call it from time to time.
+func (s *Store) Look() {
+	free, err := s.o.Free(s.o.Dir)
+	if err != nil {
+		s.o.Logger.Warn("cannot see how much room there is", "dir", s.o.Dir, "error", err)
+		return
+	}
+	s.space.mu.Lock()
+	limit := s.lowRoom()
+	if s.space.low {
+		limit *= 2
+	}
+	s.space.free, s.space.low = free, free < limit
+	s.space.mu.Unlock()
+	s.tellRoom()
+}
+
+// Reserve is Room, but for a disk that Look found to be low while the ballast
+// is still held: what is under way may go on then, and free room as it ends.
+func (s *Store) Reserve() error {
+	if !s.isFull() {
+		return nil
+	}
+	return s.Room()
 }
 
 // Room returns nil while there is room to begin something new, else an error
@@ -158,6 +199,10 @@ func (s *Store) setFull(full bool) {
 func (s *Store) Room() error {
 	s.space.mu.Lock()
 	defer s.space.mu.Unlock()
+	if !s.space.full && s.space.low {
+		return fmt.Errorf("%w: %s has %d MiB free, and %d MiB are needed before anything new is begun; what is there is safe",
+			task.ErrDiskFull, s.o.Dir, s.space.free>>20, 2*s.lowRoom()>>20)
+	}
 	if !s.space.full {
 		return nil
 	}
@@ -207,14 +252,22 @@ func (s *Store) openBallast() {
 
 // tryBallast makes the ballast when twice its size is free.
 func (s *Store) tryBallast() error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(s.o.Dir, &st); err != nil {
-		return fmt.Errorf("look for space in %s: %w", s.o.Dir, err)
+	free, err := s.o.Free(s.o.Dir)
+	if err != nil {
+		return err
 	}
-	if free := int64(st.Bavail) * st.Bsize; free < s.wanted() {
+	if free < s.wanted() {
 		return fmt.Errorf("%d bytes are free, %d are wanted", free, s.wanted())
 	}
 	return s.makeBallast()
+}
+
+func freeBytes(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("look for space in %s: %w", dir, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
 }
 
 func (s *Store) makeBallast() error {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -176,4 +177,35 @@ func TestBallastIsKeptAcrossRestarts(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(o.Dir, "ballast")); err == nil {
 		t.Error("a ballast that is not wanted any more is still there")
 	}
+}
+
+// A disk that others fill is noticed before a commit finds out.
+func TestLookNoticesALowDisk(t *testing.T) {
+	o := options(t.TempDir())
+	o.BallastSize = ballast
+	var free atomic.Int64
+	free.Store(1 << 40)
+	o.Free = func(string) (int64, error) { return free.Load(), nil }
+	var told []bool
+	o.OnRoom = func(err error) { told = append(told, err == nil) }
+	s := open(t, o)
+	look := func(bytes int64, room bool) {
+		t.Helper()
+		free.Store(bytes)
+		s.Look()
+		if err := s.Room(); (err == nil) != room {
+			t.Errorf("with %d bytes free, Room is %v", bytes, err)
+		}
+		if err := s.Reserve(); err != nil {
+			t.Errorf("with %d bytes free and the ballast held, Reserve is %v", bytes, err)
+		}
+	}
+	look(ballast, true)
+	look(ballast/2-1, false)
+	look(ballast-1, false) // not back and forth
+	look(ballast, true)
+	if fmt.Sprint(told) != "[false true]" {
+		t.Errorf("OnRoom was told %v", told)
+	}
+	update(t, s, putStep(1))
 }

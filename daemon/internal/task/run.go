@@ -31,6 +31,10 @@ type Run struct {
 	ScheduledFor time.Time `json:"scheduled_for,omitzero"` // nominal time, when a schedule made the run
 	RestartOf    uint64    `json:"restart_of,omitempty"`   // run number
 
+	// Stripped: its directory was removed although it had not completed, so it
+	// cannot be continued.
+	Stripped bool `json:"stripped,omitempty"`
+
 	CreatedAt time.Time `json:"created_at"`
 	QueuedAt  time.Time `json:"queued_at"`           // created or continued: first come first served
 	StartedAt time.Time `json:"started_at,omitzero"` // first step; anew at continue
