@@ -377,3 +377,17 @@ func TestCountsAreThoseOfNow(t *testing.T) {
 	close(open)
 	w.ends(id, task.RunCompleted)
 }
+
+// A run that did not complete shows what was really done.
+func TestProgressOfARunThatFailed(t *testing.T) {
+	w := started(t, def("t", step("a", 0), step("b", 1, attempts(1)), step("c", 2), step("d", 3)))
+	w.ctrl.onFail("b", 9, faulty)
+	run := w.wait(w.submit("t"))
+	if run.Status != task.RunFailed || run.Progress != 75 {
+		t.Errorf("three of four steps were done, and the run is %s at %v %%", run.Status, run.Progress)
+	}
+	w.apply(def("t", step("b", 0, attempts(1), interrupting)))
+	if run := w.wait(w.submit("t")); run.Status != task.RunFailed || run.Progress != 0 {
+		t.Errorf("nothing was done, and the run is %s at %v %%", run.Status, run.Progress)
+	}
+}
