@@ -18,7 +18,7 @@ go run ./$example/mkshop -dir $example/shop
 
 say "The daemon starts on ./data"
 mkdir -p data
-bin/stepd serve --data data --plugin-dir bin/plugins --log-level warn 2>>data/stepd.log &
+bin/stepd serve --data data --plugin-dir bin/plugins 2>>data/stepd.log &
 daemon=$!
 stop() {
   kill "$daemon" 2>/dev/null && wait "$daemon" || true

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/stepd/stepd/daemon/internal/api"
@@ -19,22 +18,23 @@ type view interface {
 	close()      // takes away what is not to stay
 }
 
-func (e *env) newView() view {
+func (e *env) newView(told *reasons) view {
 	switch {
 	case e.json():
 		return jsonView{e}
 	case e.quiet:
 		return quietView{}
 	case isTerminal(e.Stderr) && e.Getenv("TERM") != "dumb":
-		return newBarView(e)
+		return newBarView(e, told)
 	}
-	return &plainView{env: e, lines: stepLines{p: e.painter(e.Stderr)}}
+	return &plainView{env: e, lines: stepLines{p: e.painter(e.Stderr), told: told}}
 }
 
 // follow watches a run to its end and prints how it ended. An interrupt leaves
 // the run alone.
 func (e *env) follow(ctx context.Context, c *client.Client, ref string) error {
-	v := e.newView()
+	told := newReasons()
+	v := e.newView(told)
 	var last api.Run
 	err := e.persist(ctx, v.note, func(heard func()) error {
 		err := c.Watch(ctx, ref, func(ev api.Event) error {
@@ -62,7 +62,10 @@ func (e *env) follow(ctx context.Context, c *client.Client, ref string) error {
 	if err != nil {
 		return err
 	}
-	if err := e.summary(detail); err != nil {
+	if !isTerminal(e.Stdout) || !isTerminal(e.Stderr) || e.quiet {
+		told = newReasons() // what was told went elsewhere
+	}
+	if err := e.summary(detail, told); err != nil {
 		return err
 	}
 	if detail.Status != "completed" {
@@ -143,7 +146,7 @@ func gaveUp(err error) error {
 
 // summary is the end of a run that was followed: what a person wants to know
 // without asking again.
-func (e *env) summary(d api.RunDetail) error {
+func (e *env) summary(d api.RunDetail, told *reasons) error {
 	if e.json() {
 		return e.printJSON(struct {
 			Type string        `json:"type"`
@@ -155,34 +158,51 @@ func (e *env) summary(d api.RunDetail) error {
 	if t := took(&d.Run, e.Now()); t != "" {
 		head += " in " + t
 	}
-	var b strings.Builder
-	b.WriteString(head + ": " + tally(&d.Run) + "\n")
-	if d.Reason != "" {
-		b.WriteString("  " + block(d.Reason) + "\n")
-	}
+	head += ": " + tally(&d.Run) + "\n"
 	if e.quiet {
-		return e.print(b.String())
+		if d.Reason != "" {
+			head += "  " + block(d.Reason) + "\n"
+		}
+		return e.print(head)
+	}
+	// Planned steps first: what their planner and the run say is made of theirs.
+	fault := map[string]string{}
+	for _, s := range append(append([]api.Step{}, d.Faults...), d.Steps...) {
+		fault[s.Position] = told.tell(printable(s.Name), s.Error)
+	}
+	if d.Reason != "" {
+		if says := told.tell("", d.Reason); says != "as before" {
+			head += "  " + block(says) + "\n"
+		}
 	}
 	var list [][2]string
 	for _, s := range append(append([]api.Step{}, d.Steps...), d.Faults...) {
 		says := block(s.Message)
 		if s.Error != "" {
-			says = p.paint(red, block(s.Error))
+			says = p.paint(red, block(fault[s.Position]))
+			if brief := fault[s.Position]; brief != s.Error {
+				says = p.status(s.Status) + ", " + block(brief)
+			}
 		}
 		if says == "" && s.Status != "completed" {
 			says = p.status(s.Status)
 		}
 		list = append(list, [2]string{printable(s.Name), says})
 	}
-	b.WriteString(e.pairs(list))
-	if err := e.print(b.String()); err != nil {
+	if err := e.print(head + e.pairs(list)); err != nil {
 		return err
 	}
-	switch d.Status {
-	case "failed", "incomplete", "cancelled":
-		e.say("what it says: stepd logs %s; do what is left: stepd continue %s", d.Ref, d.Ref)
-	}
+	e.whatNext(&d.Run)
 	return nil
+}
+
+// whatNext says, once and at the end, what to do with a run that has not
+// completed.
+func (e *env) whatNext(r *api.Run) {
+	switch r.Status {
+	case "failed", "incomplete", "cancelled":
+		e.say("its log: stepd logs %s; do what is left: stepd continue %s; do all again: stepd restart %s", r.Ref, r.Ref, r.Ref)
+	}
 }
 
 // jsonView prints events as they come, one object a line.

@@ -208,6 +208,10 @@ func TestATerminalSeesBarsAndIsAskedBeforeADeletion(t *testing.T) {
 			t.Errorf("no %q on the terminal:\n%q", want, out)
 		}
 	}
+	// What has ended has no bar any more below the line that tells the end.
+	if _, after, _ := strings.Cut(out, "locked"); strings.Count(after, "tables/film") > 0 {
+		t.Errorf("a bar outlives its step:\n%q", out)
+	}
 	if out := onTerminal(t, path, "100", answer("n\n"), "task", "delete", "import"); !strings.Contains(out, "nothing was deleted") || b.tasks["import"] == nil {
 		t.Errorf("no is no:\n%s", out)
 	}

@@ -57,6 +57,7 @@ func runStart(r *api.Run) time.Time {
 // are tried again.
 type stepLines struct {
 	p      painter
+	told   *reasons
 	queued int // place in the queue that was told last
 }
 
@@ -74,7 +75,7 @@ func (l *stepLines) of(ev api.Event) string {
 	case "completed":
 		return l.line(name, s, s.Message)
 	case "failed", "cancelled", "interrupted", "skipped":
-		says := s.Error
+		says := l.told.tell(name, s.Error)
 		if says == "" {
 			says = s.Message
 		}
@@ -84,7 +85,7 @@ func (l *stepLines) of(ev api.Event) string {
 		if s.RetryAt != nil && time.Until(*s.RetryAt) > time.Second {
 			again = ", again " + ago(*s.RetryAt, time.Now())
 		}
-		return fmt.Sprintf("%s  %s: attempt %d failed%s: %s", l.p.paint(yellow, "waiting  "), name, s.Attempt, again, block(s.Error))
+		return fmt.Sprintf("%s  %s: attempt %d failed%s: %s", l.p.paint(yellow, "waiting  "), name, s.Attempt, again, block(l.told.tell(name, s.Error)))
 	}
 	return ""
 }

@@ -145,17 +145,20 @@ func (e *env) showRun(d api.RunDetail) error {
 	if err := e.table([]string{"STEP", "STATUS", "PROGRESS", "TOOK", "SAYS"}, e.stepRows(d)); err != nil {
 		return err
 	}
-	if len(d.Outputs) == 0 {
-		return nil
+	if len(d.Outputs) > 0 {
+		var rows [][]cell
+		for _, o := range d.Outputs {
+			rows = append(rows, []cell{text(o.Step), text(o.Name), text(string(o.Value))})
+		}
+		if err := e.print("\n"); err != nil {
+			return err
+		}
+		if err := e.table([]string{"OUTPUT OF", "NAME", "VALUE"}, rows); err != nil {
+			return err
+		}
 	}
-	var rows [][]cell
-	for _, o := range d.Outputs {
-		rows = append(rows, []cell{text(o.Step), text(o.Name), text(string(o.Value))})
-	}
-	if err := e.print("\n"); err != nil {
-		return err
-	}
-	return e.table([]string{"OUTPUT OF", "NAME", "VALUE"}, rows)
+	e.whatNext(&d.Run)
+	return nil
 }
 
 // stepRows shows the steps of the definition, each with those of its planned

@@ -12,7 +12,7 @@ import (
 
 func main() {
 	dir := flag.String("dir", "shop", "directory to make; one that mkshop has made before is made again")
-	size := flag.String("size", "demo", "small (a second) or demo (tens of thousands of rows)")
+	size := flag.String("size", "demo", "small (a second), demo (tens of thousands of rows) or large (millions of rows, some hundred MB)")
 	seed := flag.Uint64("seed", 1, "another seed makes another shop")
 	flag.Parse()
 	if err := run(*dir, *size, *seed); err != nil {
@@ -35,10 +35,12 @@ func run(dir, size string, seed uint64) error {
 	sizes := map[string]amounts{
 		"small": {customers: 200, products: 60, orders: 500, images: 30, codeFiles: 40, downloadKB: 64},
 		"demo":  {customers: 5_000, products: 800, orders: 15_000, images: 160, codeFiles: 180, downloadKB: 2048},
+		// Its backup takes long enough to be killed in the middle.
+		"large": {customers: 100_000, products: 20_000, orders: 400_000, images: 2_000, codeFiles: 1_000, downloadKB: 32 << 10},
 	}
 	n, ok := sizes[size]
 	if !ok {
-		return fmt.Errorf("size %q is neither small nor demo", size)
+		return fmt.Errorf("size %q is neither small, demo nor large", size)
 	}
 	if err := claim(dir); err != nil {
 		return err

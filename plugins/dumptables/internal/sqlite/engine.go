@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -51,7 +52,7 @@ func connect(ctx context.Context, path, options string) (*sql.DB, *sql.Conn, err
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		db.Close()
-		return nil, nil, explain(ctx, fmt.Errorf("open %s: %w", path, err))
+		return nil, nil, explainAt(ctx, path, fmt.Errorf("open %s: %w", path, err))
 	}
 	return db, conn, nil
 }
@@ -62,6 +63,8 @@ func mustBeFile(path string) error {
 	switch {
 	case os.IsNotExist(err):
 		return sdk.Permanent(fmt.Errorf("there is no database %s: check the setting dsn", path))
+	case errors.Is(err, os.ErrPermission):
+		return sdk.Permanent(fmt.Errorf("look at the database: %w: the daemon's user may not enter its directory", err))
 	case err != nil:
 		return fmt.Errorf("look at the database: %w", err)
 	case !info.Mode().IsRegular():

@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/stepd/stepd/plugins/dumptables/internal/dump"
 	"github.com/stepd/stepd/sdk"
@@ -35,19 +39,30 @@ func (Engine) Freeze(ctx context.Context, at dump.Location, dir string) error {
 	defer conn.Close()
 	var journal string
 	if err := conn.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&journal); err != nil {
-		return explain(ctx, fmt.Errorf("read database %s: %w", path, err))
+		return explainAt(ctx, path, fmt.Errorf("read database %s: %w", path, err))
 	}
 	temp := filepath.Join(dir, frozenName+".tmp")
 	if err := copyInto(ctx, conn, temp); err != nil {
-		return explain(ctx, fmt.Errorf("take a snapshot of %s: %w", path, err))
+		return snapshotFailed(ctx, path, dir, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "journal_mode"), []byte(journal), 0o600); err != nil {
-		return fmt.Errorf("take a snapshot of %s: %w", path, err)
+		return snapshotFailed(ctx, path, dir, err)
 	}
 	if err := os.Rename(temp, filepath.Join(dir, frozenName)); err != nil {
-		return fmt.Errorf("take a snapshot of %s: %w", path, err)
+		return snapshotFailed(ctx, path, dir, err)
 	}
 	return syncPath(dir)
+}
+
+// snapshotFailed names the place that is full: not the database's, as SQLite's
+// own words would have it, but the one that the copy goes to.
+func snapshotFailed(ctx context.Context, path, dir string, err error) error {
+	fault, ok := errors.AsType[*sqlite.Error](err)
+	full := ok && fault.Code()&0xff == sqlite3.SQLITE_FULL || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	if full && ctx.Err() == nil {
+		return fmt.Errorf("take a snapshot of %s: there is no room for it in the run's directory %s: make room there and continue the run (%w)", path, dir, err)
+	}
+	return explainAt(ctx, path, fmt.Errorf("take a snapshot of %s: %w", path, err))
 }
 
 // copyInto makes a durable copy that only the own user can read.

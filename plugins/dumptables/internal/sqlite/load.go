@@ -116,7 +116,7 @@ func openExisting(ctx context.Context, path string) (*existing, error) {
 	}
 	if err := read(); err != nil {
 		e.close()
-		return nil, explain(ctx, fmt.Errorf("open database %s to load into it: %w", path, err))
+		return nil, explainAt(ctx, path, fmt.Errorf("open database %s to load into it: %w", path, err))
 	}
 	return e, nil
 }
