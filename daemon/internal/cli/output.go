@@ -102,81 +102,39 @@ func (e *env) whenPtr(t *time.Time) string {
 	return e.when(*t)
 }
 
-// cell is one field of a table.
-type cell struct {
-	text  string
-	color color
-	right bool
-}
-
-func text(s string) cell { return cell{text: printable(s)} }
-
-func status(s string) cell { return cell{text: printable(s), color: statusColor(s)} }
-
-func amount(s string) cell { return cell{text: s, right: true} }
-
-// table lines cells up. On a terminal the last column is cut to the width that
-// is left, so that no row needs two lines.
-func (e *env) table(head []string, rows [][]cell) error {
-	widths := make([]int, len(head))
-	for i, h := range head {
-		widths[i] = runewidth.StringWidth(h)
-		for _, r := range rows {
-			widths[i] = max(widths[i], runewidth.StringWidth(r[i].text))
-		}
-	}
-	p, room := e.painter(e.Stdout), 0
+// room is how many columns there are for data, 0 when it does not go to a
+// terminal: nothing is cut then.
+func (e *env) room() int {
 	if f, ok := e.Stdout.(*os.File); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
-			room = w
+			return w
 		}
 	}
-	var b strings.Builder
-	line := func(cells []cell) {
-		used := 0
-		var l strings.Builder
-		for i, c := range cells {
-			if i == len(cells)-1 {
-				if room > 0 {
-					c.text = clip(c.text, max(10, room-used))
-				}
-				l.WriteString(p.paint(c.color, c.text))
-				break
-			}
-			gap := strings.Repeat(" ", widths[i]-runewidth.StringWidth(c.text))
-			if c.right {
-				l.WriteString(gap + p.paint(c.color, c.text) + "  ")
-			} else {
-				l.WriteString(p.paint(c.color, c.text) + gap + "  ")
-			}
-			used += widths[i] + 2
-		}
-		b.WriteString(strings.TrimRight(l.String(), " ") + "\n")
-	}
-	heads := make([]cell, len(head))
-	for i, h := range head {
-		heads[i] = cell{text: h, color: dim, right: len(rows) > 0 && rows[0][i].right}
-	}
-	line(heads)
-	for _, r := range rows {
-		line(r)
-	}
-	return e.print(b.String())
+	return 0
+}
+
+// table lines cells up. On a terminal long cells are cut, so that no row needs
+// two lines.
+func (e *env) table(head []string, rows [][]cell) error {
+	return e.print(layTable(e.painter(e.Stdout), e.room(), head, rows))
 }
 
 // pairs writes names and values below each other. Pairs without a value are
-// left out.
+// left out. On a terminal the names take a third of it at most.
 func (e *env) pairs(list [][2]string) string {
 	width := 0
 	for _, p := range list {
 		if p[1] != "" {
-			width = max(width, len(p[0]))
+			width = max(width, runewidth.StringWidth(p[0]))
 		}
+	}
+	if room := e.room(); room > 0 {
+		width = min(width, max(10, room/3))
 	}
 	var b strings.Builder
 	for _, p := range list {
 		if p[1] != "" {
-			fmt.Fprintf(&b, "  %s  %s\n", pad(p[0], width), p[1])
+			fmt.Fprintf(&b, "  %s  %s\n", pad(clipName(p[0], width), width), p[1])
 		}
 	}
 	return b.String()
