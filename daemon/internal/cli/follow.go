@@ -201,7 +201,7 @@ func (e *env) summary(d api.RunDetail, told *reasons) error {
 func (e *env) whatNext(r *api.Run) {
 	switch r.Status {
 	case "failed", "incomplete", "cancelled":
-		e.say("its log: stepd logs %s; do what is left: stepd continue %s; do all again: stepd restart %s", r.Ref, r.Ref, r.Ref)
+		e.say("what it says:    stepd logs %s\ndo what is left: stepd continue %s\ndo all again:    stepd restart %s", r.Ref, r.Ref, r.Ref)
 	}
 }
 
