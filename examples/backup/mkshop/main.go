@@ -32,15 +32,9 @@ var errNotOurs = errors.New("it holds files that mkshop did not make: choose ano
 const marker = ".made-by-mkshop"
 
 func run(dir, size string, seed uint64) error {
-	sizes := map[string]amounts{
-		"small": {customers: 200, products: 60, orders: 500, images: 30, codeFiles: 40, downloadKB: 64},
-		"demo":  {customers: 5_000, products: 800, orders: 15_000, images: 160, codeFiles: 180, downloadKB: 2048},
-		// Its backup takes long enough to be killed in the middle.
-		"large": {customers: 100_000, products: 20_000, orders: 400_000, images: 2_000, codeFiles: 1_000, downloadKB: 32 << 10},
-	}
-	n, ok := sizes[size]
-	if !ok {
-		return fmt.Errorf("size %q is neither small, demo nor large", size)
+	n, err := amountsOf(size)
+	if err != nil {
+		return err
 	}
 	if err := claim(dir); err != nil {
 		return err
@@ -53,6 +47,18 @@ func run(dir, size string, seed uint64) error {
 	}
 	fmt.Printf("made a %s shop in %s\n", size, dir)
 	return nil
+}
+
+func amountsOf(size string) (amounts, error) {
+	switch size {
+	case "small":
+		return amounts{customers: 200, products: 60, orders: 500, images: 30, codeFiles: 40, downloadKB: 64}, nil
+	case "demo":
+		return amounts{customers: 5_000, products: 800, orders: 15_000, images: 160, codeFiles: 180, downloadKB: 2048}, nil
+	case "large": // its backup takes long enough to be killed in the middle
+		return amounts{customers: 200_000, products: 40_000, orders: 800_000, images: 3_000, codeFiles: 1_500, downloadKB: 32 << 10}, nil
+	}
+	return amounts{}, fmt.Errorf("size %q is neither small, demo nor large", size)
 }
 
 // claim empties a directory that was made by mkshop, makes one that is not there

@@ -107,3 +107,15 @@ func TestItRemovesNothingThatItDidNotMake(t *testing.T) {
 		t.Error("an unknown size was taken")
 	}
 }
+
+// A large shop is too large to be made here; what counts is that it is one.
+func TestSizesGrow(t *testing.T) {
+	orders := 0
+	for _, size := range []string{"small", "demo", "large"} {
+		n, err := amountsOf(size)
+		if err != nil || n.orders < 20*orders || n.customers == 0 || n.products == 0 {
+			t.Errorf("%s is %+v after %d orders: %v", size, n, orders, err)
+		}
+		orders = n.orders
+	}
+}
