@@ -79,23 +79,26 @@ func (e *env) group(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
-	var known, below []string
+	var known, names []string
+	below := map[string][]string{} // where a name of a deeper command leads to
 	for _, c := range cmd.Commands() {
 		if !c.IsAvailableCommand() {
 			continue
 		}
 		known = append(known, c.Name())
 		for _, sub := range c.Commands() {
-			if sub.Name() == args[0] && sub.IsAvailableCommand() {
-				below = append(below, sub.CommandPath())
+			if sub.IsAvailableCommand() {
+				names = append(names, sub.Name())
+				below[sub.Name()] = append(below[sub.Name()], sub.CommandPath())
 			}
 		}
 	}
 	hint := fmt.Sprintf("see: %s --help", cmd.CommandPath())
-	if near := nearest(args[0], known); len(below) > 0 {
-		hint = "did you mean: " + strings.Join(below, ", or ")
-	} else if near != "" {
+	deeper := nearest(args[0], names)
+	if near := nearest(args[0], known); near != "" && below[args[0]] == nil {
 		hint = fmt.Sprintf("did you mean: %s %s", cmd.CommandPath(), near)
+	} else if deeper != "" {
+		hint = "did you mean: " + strings.Join(below[deeper], ", or ")
 	}
 	return withHint(usageError("there is no command %q", args[0]), hint)
 }
