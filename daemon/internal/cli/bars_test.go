@@ -93,6 +93,7 @@ func TestAReasonIsToldOnceInFull(t *testing.T) {
 		{"load/a", full + "\nwith more to say", full + "\nwith more to say"},
 		{"c", "locked", "locked"},
 		{"c", "locked", "locked"},
+		{"", "2 steps failed, the first: step c failed: locked", "2 steps failed, the first: step c failed: locked"},
 		{"d", "", ""},
 	} {
 		if got := r.tell(tt.step, tt.text); got != tt.want {
