@@ -66,7 +66,7 @@ func number(n int64) string {
 }
 
 func size(n int64) string {
-	const units = "kMGTPE"
+	const units = "KMGTPE"
 	if n < 1000 {
 		return fmt.Sprintf("%d B", n)
 	}
