@@ -467,15 +467,6 @@ func BenchmarkCompress(b *testing.B) {
 	}
 }
 
-func TestSizesAreDecimal(t *testing.T) {
-	for bytes, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1 KB", 447_200: "447 KB", 999_499: "999 KB", 999_500: "1.0 MB",
-		4_100_000: "4.1 MB", 999_949_999: "999.9 MB", 999_950_000: "1.0 GB", 2_500_000_000_000: "2.5 TB"} {
-		if got := sizeText(bytes); got != want {
-			t.Errorf("%d is %s, want %s", bytes, got, want)
-		}
-	}
-}
-
 func TestTheMessageSpeaksOfASavingOnlyWhereThereIsOne(t *testing.T) {
 	if m := makeArchive(t, formatZstd, tree{"a": "x"}); !strings.HasPrefix(m.message, "backup-42.tar.zst: 1 file, 1 B to ") || strings.Contains(m.message, "%") {
 		t.Error(m.message)

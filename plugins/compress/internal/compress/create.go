@@ -54,7 +54,7 @@ type Archive struct {
 }
 
 func (a *Archive) message() string {
-	text := fmt.Sprintf("%s, %s to %s", plural(a.Files, "file"), sizeText(a.RawBytes), sizeText(a.Bytes))
+	text := fmt.Sprintf("%s, %s to %s", sdk.Count(a.Files, "file"), sdk.Bytes(a.RawBytes), sdk.Bytes(a.Bytes))
 	if a.Bytes < a.RawBytes {
 		text += fmt.Sprintf(" (%.0f %%)", a.Ratio*100)
 	}

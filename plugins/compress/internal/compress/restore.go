@@ -91,7 +91,7 @@ func (t tuning) restore(ctx context.Context, step *sdk.Step[RestoreSettings]) er
 		note = "; nothing matches " + strings.Join(missing, ", ")
 		step.Log().Warn("nothing in the archive matches patterns of include", "patterns", strings.Join(missing, ", "), "archive", archive)
 	}
-	step.Message("restored %s, %s, from %s%s", plural(r.files, "file"), sizeText(r.bytes), filepath.Base(archive), note)
+	step.Message("restored %s, %s, from %s%s", sdk.Count(r.files, "file"), sdk.Bytes(r.bytes), filepath.Base(archive), note)
 	return step.Output("restored", Restored{Files: r.files, Bytes: r.bytes, Target: target})
 }
 

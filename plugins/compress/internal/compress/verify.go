@@ -52,7 +52,7 @@ func (t tuning) verify(ctx context.Context, step *sdk.Step[VerifySettings]) erro
 		note = "; no manifest beside it, so the archive's own hash was not compared"
 		step.Log().Warn("there is no manifest beside the archive", "archive", archive)
 	}
-	step.Message("%s: %s, %s, all as in the manifest%s", filepath.Base(archive), plural(found.totals.Files, "file"), sizeText(found.totals.Bytes), note)
+	step.Message("%s: %s, %s, all as in the manifest%s", filepath.Base(archive), sdk.Count(found.totals.Files, "file"), sdk.Bytes(found.totals.Bytes), note)
 	return step.Output("verified", Verified{Path: archive, Bytes: found.digest.Bytes, SHA256: found.digest.SHA256,
 		Entries: found.totals.Entries, RawBytes: found.totals.Bytes, Sealed: sealed})
 }

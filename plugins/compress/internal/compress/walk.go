@@ -170,26 +170,3 @@ func ownerOf(info fs.FileInfo) (uid, gid int) {
 	}
 	return 0, 0
 }
-
-func plural(n int64, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}
-
-// sizeText is a size for people: decimal, and whole up to a megabyte.
-func sizeText(bytes int64) string {
-	value := float64(bytes)
-	switch {
-	case bytes < 1000:
-		return fmt.Sprintf("%d B", bytes)
-	case value < 999.5e3:
-		return fmt.Sprintf("%.0f KB", value/1e3)
-	case value < 999.95e6:
-		return fmt.Sprintf("%.1f MB", value/1e6)
-	case value < 999.95e9:
-		return fmt.Sprintf("%.1f GB", value/1e9)
-	}
-	return fmt.Sprintf("%.1f TB", value/1e12)
-}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/stepd/stepd/sdk"
 )
 
 // Limits of a list of paths: it goes into checkpoints and outputs, which are
@@ -80,7 +82,7 @@ func encodedSize(text string) int {
 
 func (r Report) message() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "copied %s, %s", plural(r.Files, "file"), sizeText(r.Bytes))
+	fmt.Fprintf(&b, "copied %s, %s", sdk.Count(r.Files, "file"), sdk.Bytes(r.Bytes))
 	if r.Unchanged > 0 {
 		fmt.Fprintf(&b, " (%d were there already)", r.Unchanged)
 	}
@@ -110,27 +112,4 @@ func shownPatterns(patterns []string, of int) string {
 		text += fmt.Sprintf(" and %d more (see the log)", rest)
 	}
 	return text
-}
-
-func plural(n int64, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}
-
-// sizeText is a size for people: decimal, and whole up to a megabyte.
-func sizeText(bytes int64) string {
-	value := float64(bytes)
-	switch {
-	case bytes < 1000:
-		return fmt.Sprintf("%d B", bytes)
-	case value < 999.5e3:
-		return fmt.Sprintf("%.0f KB", value/1e3)
-	case value < 999.95e6:
-		return fmt.Sprintf("%.1f MB", value/1e6)
-	case value < 999.95e9:
-		return fmt.Sprintf("%.1f GB", value/1e9)
-	}
-	return fmt.Sprintf("%.1f TB", value/1e12)
 }

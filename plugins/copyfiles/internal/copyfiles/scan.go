@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 	"time"
+
+	"github.com/stepd/stepd/sdk"
 )
 
 // scanned is what there is to copy, as far as a quick look could tell.
@@ -84,7 +86,7 @@ func (c *copier) report(partial int64, rel string) {
 	r := &c.state.Report
 	switch {
 	case !c.total.known:
-		c.progress(float64(r.Files), 0, fmt.Sprintf("%s, %s: %s", plural(r.Files, "file"), sizeText(r.Bytes+partial), rel))
+		c.progress(float64(r.Files), 0, fmt.Sprintf("%s, %s: %s", sdk.Count(r.Files, "file"), sdk.Bytes(r.Bytes+partial), rel))
 	case c.total.bytes == 0:
 		c.progress(float64(r.Files), float64(c.total.files), rel)
 	default:

@@ -86,7 +86,7 @@ func split(p *sdk.Plan[Settings], selection Selection, tables []Object) error {
 	if err := add(finishStep, 3, total/8, part{Kind: partFinish, File: files.file(len(tables)+1, "finish")}); err != nil {
 		return err
 	}
-	p.Message("%s, about %s", plural(len(tables), "table"), size(total))
+	p.Message("%s, about %s", sdk.Count(int64(len(tables)), "table"), sdk.Bytes(total))
 	return nil
 }
 
@@ -138,27 +138,4 @@ func claim(target string, info sdk.Info) error {
 		}
 	}
 	return nil
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
-}
-
-// size is a size for people: decimal, and whole up to a megabyte.
-func size(bytes int64) string {
-	value := float64(bytes)
-	switch {
-	case bytes < 1000:
-		return fmt.Sprintf("%d B", bytes)
-	case value < 999.5e3:
-		return fmt.Sprintf("%.0f KB", value/1e3)
-	case value < 999.95e6:
-		return fmt.Sprintf("%.1f MB", value/1e6)
-	case value < 999.95e9:
-		return fmt.Sprintf("%.1f GB", value/1e9)
-	}
-	return fmt.Sprintf("%.1f TB", value/1e12)
 }

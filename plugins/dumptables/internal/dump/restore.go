@@ -58,6 +58,6 @@ func (d *dumper) restore(ctx context.Context, step *sdk.Step[RestoreSettings]) e
 	}
 	step.Count(map[string]int64{"rows": manifest.Rows(), "tables": int64(len(manifest.Tables))})
 	step.Progress(total*1.1, total*1.1, "")
-	step.Message("%s, %d rows", plural(len(manifest.Tables), "table"), manifest.Rows())
+	step.Message("%s, %d rows", sdk.Count(int64(len(manifest.Tables)), "table"), manifest.Rows())
 	return step.Output("restored", map[string]any{"tables": len(manifest.Tables), "rows": manifest.Rows()})
 }

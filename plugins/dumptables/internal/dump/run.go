@@ -62,7 +62,7 @@ func dumpTable(ctx context.Context, step *sdk.Step[Settings], source Source) err
 	if err := keep(step.Info, partTable, table); err != nil {
 		return err
 	}
-	step.Message("%s, %s", plural(int(table.Rows), "row"), size(table.Bytes))
+	step.Message("%s, %s", sdk.Count(table.Rows, "row"), sdk.Bytes(table.Bytes))
 	return step.Output("table", table)
 }
 
@@ -77,7 +77,7 @@ func dumpSchema(ctx context.Context, step *sdk.Step[Settings], source Source) er
 	if err != nil {
 		return fmt.Errorf("dump the schema: %w", err)
 	}
-	step.Message("%s", plural(len(selection.Tables), "table"))
+	step.Message("%s", sdk.Count(int64(len(selection.Tables)), "table"))
 	return keep(step.Info, partSchema, Table{File: file})
 }
 
@@ -138,7 +138,7 @@ func finish(ctx context.Context, step *sdk.Step[Settings], source Source, scheme
 	if err := writeJSON(target, ManifestName, manifest); err != nil {
 		return fmt.Errorf("write the manifest: %w", err)
 	}
-	step.Message("%s, %d rows, %s", plural(len(manifest.Tables), "table"), manifest.Rows(), size(total))
+	step.Message("%s, %d rows, %s", sdk.Count(int64(len(manifest.Tables)), "table"), manifest.Rows(), sdk.Bytes(total))
 	return step.Output("dump", map[string]any{
 		"dir": target, "tables": len(manifest.Tables), "rows": manifest.Rows(), "bytes": total,
 	})
