@@ -118,16 +118,12 @@ func (e *Engine) Cancel(ctx context.Context, id task.RunID, by string) (task.Run
 		if !r.tell(m) {
 			continue
 		}
-		select {
-		case err := <-m.reply:
-			if err != nil {
-				return task.Run{}, err
-			}
+		answered, err := m.await(ctx, r.gone)
+		switch {
+		case err != nil:
+			return task.Run{}, err
+		case answered:
 			return r.shown().run, nil
-		case <-r.gone:
-			continue
-		case <-ctx.Done():
-			return task.Run{}, ctx.Err()
 		}
 	}
 	run, err := e.Run(id)
@@ -138,6 +134,24 @@ func (e *Engine) Cancel(ctx context.Context, id task.RunID, by string) (task.Run
 		return task.Run{}, task.ErrStopping
 	}
 	return task.Run{}, fmt.Errorf("run %s is %s already: %w", run.Ref(), run.Status, task.ErrState)
+}
+
+// await waits for the runner's answer, until the runner is gone without one. An
+// answer that came before it went counts.
+func (m cancelMessage) await(ctx context.Context, gone <-chan struct{}) (answered bool, err error) {
+	select {
+	case err := <-m.reply:
+		return true, err
+	case <-gone:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	select {
+	case err := <-m.reply:
+		return true, err
+	default:
+		return false, nil
+	}
 }
 
 func (e *Engine) cancelQueued(ctx context.Context, id task.RunID, by string) (task.Run, error) {

@@ -487,6 +487,7 @@ func (l *runLog) of(ref string) []task.LogEntry {
 
 // workspaces keeps names only.
 type workspaces struct {
+	bell    *bell
 	mu      sync.Mutex
 	made    map[string]bool
 	removed map[string]bool
@@ -505,8 +506,9 @@ func (w *workspaces) Make(run task.Run) (string, error) {
 
 func (w *workspaces) Remove(run task.Run) error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.removed[run.Ref()] = true
+	w.mu.Unlock()
+	w.bell.ring()
 	return nil
 }
 

@@ -28,17 +28,23 @@ func TestADiskThatIsFullForAWhile(t *testing.T) {
 	}
 	close(open)
 	w.bell.await(t, "the runner to meet the full disk", func() bool { w.db.mu.Lock(); defer w.db.mu.Unlock(); return w.db.refused == 1 })
-	for i := range 3 {
-		w.clock.awaitTimer(t, time.Second)
+	// Two timers run: the commit's, and that of the step which has no room yet.
+	refused := func() int { w.db.mu.Lock(); defer w.db.mu.Unlock(); return w.db.refused }
+	w.bell.await(t, "three more tries", func() bool {
+		if refused() >= 4 {
+			return true
+		}
 		w.clock.advance(time.Second)
-		w.bell.await(t, "another try", func() bool { w.db.mu.Lock(); defer w.db.mu.Unlock(); return w.db.refused == i+2 })
-	}
+		return false
+	})
 	if a := w.steps(id)["a"]; a.Status != task.StepRunning || w.ctrl.began("b#1") {
 		t.Errorf("something went on without a commit: %s", w.statuses(id))
 	}
-	w.clock.awaitTimer(t, time.Second)
 	w.db.set(func(d *db) { d.full = false })
-	w.clock.advance(time.Second)
+	w.bell.await(t, "the run to go on", func() bool {
+		w.clock.advance(time.Second)
+		return w.ctrl.began("b#1")
+	})
 	w.ends(id, task.RunCompleted)
 	w.wantCalls("a#1", "b#1")
 }

@@ -44,7 +44,7 @@ func makeWorld(t testing.TB, dir string, change ...func(*engine.Config)) *world 
 	w := &world{
 		t: t, dir: dir, bell: b, clock: newClock(b), ctrl: newControllers(b),
 		log:    &runLog{bell: b, open: map[string]bool{}, lines: map[string][]task.LogEntry{}, closed: map[string]int{}, removed: map[string]bool{}},
-		spaces: &workspaces{made: map[string]bool{}, removed: map[string]bool{}},
+		spaces: &workspaces{bell: b, made: map[string]bool{}, removed: map[string]bool{}},
 		config: engine.Config{
 			MaxRuns: 4, Logger: hclog.NewNullLogger(), Jitter: func(d time.Duration) time.Duration { return d },
 		},
