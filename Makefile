@@ -48,7 +48,7 @@ deps:
 
 .PHONY: test
 test: deps ## Install what the tests need, then run all of them
-	go test -race -timeout 20m ./...
+	go test -race -timeout 20m $(TESTFLAGS) ./...
 
 .PHONY: race
 race: deps ## Run the tests of what is concurrent many times over
