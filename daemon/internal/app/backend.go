@@ -219,6 +219,9 @@ func (b *backend) Run(_ context.Context, ref string) (api.RunDetail, error) {
 	if err != nil {
 		return detail, apiError(err)
 	}
+	if run.Status == task.RunCompleted {
+		return detail, nil // its directory goes, if it has not gone yet
+	}
 	work := workspaces{b.options.Config.DataDir + "/work"}.path(run.Run)
 	if _, err := os.Stat(work); err == nil {
 		detail.WorkDir = work
