@@ -19,6 +19,7 @@ var rooms = map[string][]string{
 	"daemon/internal/task":       {},
 	"daemon/internal/taskfile":   {"daemon/internal/task"},
 	"daemon/internal/engine":     {"daemon/internal/task"},
+	"daemon/internal/schedule":   {"daemon/internal/task"},
 	"daemon/internal/store":      {"daemon/internal/task"},
 	"daemon/internal/pluginhost": {"daemon/internal/task", "sdk/proto/stepd/v1"},
 	"daemon/internal/runlog":     {"daemon/internal/task"},

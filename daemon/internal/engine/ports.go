@@ -45,6 +45,8 @@ type Reader interface {
 	Runs(name string, before task.RunID, fn func(task.Run) bool) error
 	// ActiveRuns calls fn for each queued and running run, oldest first.
 	ActiveRuns(fn func(task.Run) bool) error
+	// AliveRuns is ActiveRuns of one task.
+	AliveRuns(name string, fn func(task.Run) bool) error
 
 	Step(id task.RunID, pos task.Position) (task.RunStep, error)
 	// Steps calls fn in the order of positions, from the given one on.
@@ -85,6 +87,19 @@ type Tx interface {
 	DeleteCheckpoint(id task.RunID, pos task.Position) error
 	PutOutput(id task.RunID, pos task.Position, name string, value json.RawMessage) error
 	DeleteOutputs(id task.RunID, pos task.Position) error
+}
+
+// Schedules is told, within the transaction, of what moves schedules. The
+// schedule's ledger is the one; it may submit runs through Engine.SubmitIn.
+type Schedules interface {
+	// Changed: the task was saved (old nil: created), or deleted (now nil).
+	// Both are as they are in the store before and after.
+	Changed(tx Tx, old, now *task.Task) error
+	// Ended: the run has ended; it is written already.
+	Ended(tx Tx, run task.Run) error
+	// Committed is called when such a transaction is durable: what is due next
+	// may have changed.
+	Committed()
 }
 
 // Controllers carries out work. pluginhost is the one; tests have a fake.

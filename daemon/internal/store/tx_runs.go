@@ -231,3 +231,8 @@ func checkLimit(limit int) error {
 	}
 	return nil
 }
+
+// AliveRuns is ActiveRuns of one task.
+func (tx *Tx) AliveRuns(name string, fn func(task.Run) bool) error {
+	return tx.ActiveRuns(func(run task.Run) bool { return run.Task != name || fn(run) })
+}

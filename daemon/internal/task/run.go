@@ -27,9 +27,17 @@ type Run struct {
 	// number would come back with a state directory that is made anew.
 	Key string `json:"key"`
 
+	Trigger      Trigger   `json:"trigger,omitempty"` // empty in old records: see Cause
 	StartedBy    string    `json:"started_by,omitempty"`
+	Schedule     string    `json:"schedule,omitempty"`     // name of the schedule that made the run
 	ScheduledFor time.Time `json:"scheduled_for,omitzero"` // nominal time, when a schedule made the run
 	RestartOf    uint64    `json:"restart_of,omitempty"`   // run number
+
+	// Serial: it is not started while another run of its task is carried out.
+	Serial bool `json:"serial,omitempty"`
+	// Replaces: the runs of its task that were alive when it was made are to be
+	// cancelled. It is serial too.
+	Replaces bool `json:"replaces,omitempty"`
 
 	// Stripped: its directory was removed although it had not completed, so it
 	// cannot be continued.
@@ -60,6 +68,17 @@ type Run struct {
 type CancelRequest struct {
 	By string    `json:"by,omitempty"`
 	At time.Time `json:"at"`
+}
+
+// Cause is what made the run, also of records from before there was a Trigger.
+func (r *Run) Cause() Trigger {
+	switch {
+	case r.Trigger != "":
+		return r.Trigger
+	case r.RestartOf > 0:
+		return TriggerRestart
+	}
+	return TriggerManual
 }
 
 // Ref is the run's name for people: "backup/42".

@@ -34,9 +34,20 @@ type Task struct {
 	MaxExecutionTime time.Duration `json:"max_execution_time,omitempty"` // of a run, 0 means no limit
 	Disabled         bool          `json:"disabled,omitempty"`
 
+	Schedules []Schedule `json:"schedules,omitempty"`
+	Expect    *Expect    `json:"expect,omitempty"`
+	OnMissed  []Step     `json:"on_missed,omitempty"` // carried out when Expect is not met
+	Pause     *Pause     `json:"pause,omitempty"`     // somebody's decision, not the file's
+
 	Version   uint64    `json:"version"` // 1 at creation, counts up with each change
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// Held reports whether the task's schedules make no runs at that time: it is
+// disabled or paused.
+func (t *Task) Held(at time.Time) bool {
+	return t.Disabled || t.Pause != nil && (t.Pause.Until.IsZero() || at.Before(t.Pause.Until))
 }
 
 // Parallel is how many steps of one order may run side by side, at least 1.
