@@ -93,8 +93,9 @@ type Tx interface {
 // schedule's ledger is the one; it may submit runs through Engine.SubmitIn.
 type Schedules interface {
 	// Changed: the task was saved (old nil: created), or deleted (now nil).
-	// Both are as they are in the store before and after.
-	Changed(tx Tx, old, now *task.Task) error
+	// Both are as they are in the store before and after. The runs that it
+	// submitted are to be adopted when the transaction is durable.
+	Changed(tx Tx, old, now *task.Task) ([]task.Run, error)
 	// Ended: the run has ended; it is written already.
 	Ended(tx Tx, run task.Run) error
 	// Committed is called when such a transaction is durable: what is due next
