@@ -278,7 +278,7 @@ func TestScrubFindsEveryFlippedBit(t *testing.T) {
 		}
 	}
 	// The schema's record must be whole for the store to open at all.
-	good, err := store.SealSchema(1)
+	good, err := store.SealSchema()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@
 //	ballast        space that is given back when the disk is full, so that the
 //	               states of what is running can still be saved
 //
-// # Schema 1
+// # Schema 2
 //
 // Few large buckets with composite keys, so that a run of a million steps
 // costs the same a step as a run of ten. Numbers in keys are big-endian, so
@@ -28,6 +28,7 @@
 //
 //	meta         "schema"                          {"version":1}
 //	             "run_id"                          be64, the newest run id
+//	             "clock_mark"                      time, see Tx.PutClockMark
 //	tasks        name                              task.Task
 //	definitions  name 0x00 version:be64            task.Task as of that version
 //	counters     name                              be64, the task's newest run number;
@@ -36,15 +37,26 @@
 //	run_numbers  name 0x00 number:be64             be64, the run's id
 //	task_runs    name 0x00 run:be64                be64, the run's number
 //	active       run:be64                          empty; queued and running runs
+//	task_active  name 0x00 run:be64                empty; the same of each task
 //	pinned       name 0x00 version:be64 run:be64   be64, the run's number; keeps the
 //	                                               definition
 //	steps        run:be64 top:be32 sub:be32        task.RunStep, see stepcodec.go;
-//	                                               all other structs are JSON
+//	                                               all else that has a type is JSON
 //	checkpoints  run:be64 top:be32 sub:be32        the controller's bytes
 //	outputs      run:be64 top:be32 sub:be32 name   the controller's JSON
+//	cursors      name 0x00 schedule                task.Cursor
+//	due          due:time name 0x00 schedule       empty; cursors with a Due
+//	slots        name 0x00 schedule 0x00 first:time  task.Slot
+//
+// A time in a key is a be64 too: its nanoseconds since 1970 plus 1<<63, so
+// that the order of bytes is the order of times before 1970 as well. That
+// reaches from 1677-09-21 to 2262-04-11. A Due beyond goes to that end of the
+// index, where the order is then that of names, and a slot beyond is refused.
 //
 // A definition lives as long as it is the task's current one or a run is
-// pinned to it.
+// pinned to it. Slots go with their task; its cursors are deleted by whoever
+// keeps them. A change of a cursor's Due is three writes: the cursor, its old
+// place in due, and its new one.
 //
 // # Records
 //

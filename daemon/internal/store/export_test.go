@@ -12,9 +12,9 @@ func VerifyRecord(bucketName string, k, value []byte) error {
 	return err
 }
 
-// SealSchema makes the record of the schema's version.
-func SealSchema(version int) ([]byte, error) {
-	return newEncoder().marshal(bucketMeta, key(keySchema), schemaRecord{Version: version})
+// SealSchema makes the record of the newest schema's version.
+func SealSchema() ([]byte, error) {
+	return newEncoder().marshal(bucketMeta, key(keySchema), schemaRecord{Version: firstSchema + len(migrations())})
 }
 
 // OpenUnchecked opens a database that a check would refuse.

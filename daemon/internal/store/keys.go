@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"strings"
+	"time"
 
 	"github.com/stepd/stepd/daemon/internal/task"
 )
@@ -25,12 +27,17 @@ const (
 	bucketSteps
 	bucketCheckpoints
 	bucketOutputs
+	bucketTaskActive
+	bucketCursors
+	bucketDue
+	bucketSlots
 	bucketCount
 )
 
 var bucketNames = [bucketCount]string{
 	"meta", "tasks", "definitions", "counters", "runs", "run_numbers", "task_runs",
 	"active", "pinned", "steps", "checkpoints", "outputs",
+	"task_active", "cursors", "due", "slots",
 }
 
 func (b bucket) String() string { return bucketNames[b] }
@@ -49,12 +56,13 @@ func (b bucket) fill() float64 {
 }
 
 const (
-	keySchema = "schema"
-	keyRunID  = "run_id"
+	keySchema    = "schema"
+	keyRunID     = "run_id"
+	keyClockMark = "clock_mark"
 )
 
 const (
-	maxName   = 512 // bytes of a task's or output's name; task.CheckName allows less
+	maxName   = 512 // bytes of a name; task.CheckName allows less
 	positionN = 8 + 4 + 4
 )
 
@@ -83,11 +91,56 @@ func (k key) pos(id task.RunID, pos task.Position) key {
 	return k.run(id).u32(pos.Top).u32(pos.Sub)
 }
 
+func (k key) time(t time.Time) key { return k.u64(timeNumber(t)) }
+
+// timeNumber counts nanoseconds so that the order of numbers is that of times
+// before 1970 too. What int64 cannot count is the first or the last number.
+func timeNumber(t time.Time) uint64 {
+	ns := t.UnixNano()
+	switch {
+	case !t.After(time.Unix(0, math.MinInt64)):
+		ns = math.MinInt64
+	case !t.Before(time.Unix(0, math.MaxInt64)):
+		ns = math.MaxInt64
+	}
+	return uint64(ns) ^ 1<<63
+}
+
+// countable reports whether the time has a number of its own.
+func countable(t time.Time) bool {
+	n := timeNumber(t)
+	return n != 0 && n != math.MaxUint64
+}
+
+// numberTime is the inverse of timeNumber, for people.
+func numberTime(n uint64) time.Time { return time.Unix(0, int64(n^1<<63)).UTC() }
+
 func definitionKey(name string, version uint64) key { return key(nil).name(name).u64(version) }
 func runNumberKey(name string, number uint64) key   { return key(nil).name(name).u64(number) }
 func taskRunKey(name string, id task.RunID) key     { return key(nil).name(name).run(id) }
 func pinnedKey(name string, version uint64, id task.RunID) key {
 	return key(nil).name(name).u64(version).run(id)
+}
+
+func cursorKey(name, schedule string) key { return append(namePrefix(name), schedule...) }
+func dueKey(due time.Time, name, schedule string) key {
+	return append(make(key, 0, 8+len(name)+1+len(schedule)).time(due).name(name), schedule...)
+}
+func slotPrefix(name, schedule string) key { return key(nil).name(name).name(schedule) }
+func slotKey(name, schedule string, first time.Time) key {
+	return slotPrefix(name, schedule).time(first)
+}
+
+// afterSlots is the first key behind all slots of the schedule.
+func afterSlots(name, schedule string) key { return append(namePrefix(name), afterName(schedule)...) }
+
+// splitDue takes apart a key of the index of due times.
+func splitDue(k []byte) (due uint64, name, schedule string, ok bool) {
+	if len(k) < 8 {
+		return 0, "", "", false
+	}
+	name, rest, ok := splitName(k[8:])
+	return binary.BigEndian.Uint64(k), name, string(rest), ok
 }
 
 // namePrefix ends with the separator: keys of "backup" are no prefix of those
@@ -135,13 +188,28 @@ func (b bucket) describe(k []byte) string {
 		if len(k) == 8 {
 			return fmt.Sprintf("run id %d", binary.BigEndian.Uint64(k))
 		}
-	case bucketDefinitions, bucketRunNumbers, bucketTaskRuns:
+	case bucketDefinitions, bucketRunNumbers, bucketTaskRuns, bucketTaskActive:
 		if name, rest, ok := splitName(k); ok && len(rest) == 8 {
 			return fmt.Sprintf("%q %d", name, binary.BigEndian.Uint64(rest))
 		}
 	case bucketPinned:
 		if name, rest, ok := splitName(k); ok && len(rest) == 16 {
 			return fmt.Sprintf("%q version %d run id %d", name, binary.BigEndian.Uint64(rest), binary.BigEndian.Uint64(rest[8:]))
+		}
+	case bucketCursors:
+		if name, schedule, ok := splitName(k); ok {
+			return fmt.Sprintf("%q schedule %q", name, schedule)
+		}
+	case bucketDue:
+		if due, name, schedule, ok := splitDue(k); ok {
+			return fmt.Sprintf("%q schedule %q due %s", name, schedule, numberTime(due).Format(time.RFC3339Nano))
+		}
+	case bucketSlots:
+		if name, rest, ok := splitName(k); ok {
+			if schedule, rest, ok := splitName(rest); ok && len(rest) == 8 {
+				first := numberTime(binary.BigEndian.Uint64(rest))
+				return fmt.Sprintf("%q schedule %q of %s", name, schedule, first.Format(time.RFC3339Nano))
+			}
 		}
 	case bucketSteps, bucketCheckpoints, bucketOutputs:
 		if id, pos, name, ok := splitPosition(k); ok {

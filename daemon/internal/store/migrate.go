@@ -19,7 +19,9 @@ type migration struct {
 
 // migrations lists them all, in order: the first one takes version 1 to 2.
 func migrations() []migration {
-	return nil
+	return []migration{
+		{1, "schedules", addSchedules},
+	}
 }
 
 const firstSchema = 1

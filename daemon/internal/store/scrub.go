@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/stepd/stepd/daemon/internal/task"
 )
@@ -70,9 +71,7 @@ func (tx *Tx) scrub(b bucket, k, v []byte) error {
 	if err != nil {
 		return err
 	}
-	fault := func(format string, args ...any) error {
-		return &CorruptError{Path: tx.path, Bucket: b.String(), Key: bytes.Clone(k), Name: b.describe(k), Reason: fmt.Sprintf(format, args...)}
-	}
+	fault := func(format string, args ...any) error { return tx.corrupt(b, k, format, args...) }
 	switch b {
 	case bucketTasks, bucketDefinitions:
 		var t task.Task
@@ -105,6 +104,8 @@ func (tx *Tx) scrub(b bucket, k, v []byte) error {
 			return fault("the run %s is missing in pinned", run.Ref())
 		case run.Status.Alive() != tx.has(bucketActive, k):
 			return fault("the run %s is %s, but active says otherwise", run.Ref(), run.Status)
+		case run.Status.Alive() != tx.has(bucketTaskActive, taskRunKey(run.Task, run.ID)):
+			return fault("the run %s is %s, but task_active says otherwise", run.Ref(), run.Status)
 		}
 	case bucketSteps:
 		if _, err := readStep(tx.path, k, payload); err != nil {
@@ -121,6 +122,12 @@ func (tx *Tx) scrub(b bucket, k, v []byte) error {
 		if len(k) != 8 || !tx.has(bucketRuns, k) {
 			return fault("there is no such run")
 		}
+	case bucketTaskActive:
+		if !tx.has(bucketTaskRuns, k) || !tx.has(bucketActive, k[len(k)-8:]) {
+			return fault("there is no such run, or it has ended")
+		}
+	case bucketCursors, bucketDue, bucketSlots:
+		return tx.scrubSchedules(b, k, payload)
 	case bucketPinned, bucketTaskRuns:
 		if len(k) < 8 || !tx.has(bucketRuns, k[len(k)-8:]) {
 			return fault("there is no such run")
@@ -137,12 +144,54 @@ func (tx *Tx) scrub(b bucket, k, v []byte) error {
 		_, err = readNumber(tx.path, b, k, payload)
 		return err
 	case bucketMeta:
-		if string(k) == keyRunID {
+		switch {
+		case string(k) == keyRunID:
 			_, err = readNumber(tx.path, b, k, payload)
-		} else if !json.Valid(payload) {
+		case string(k) == keyClockMark:
+			err = decode(tx.path, b, k, payload, new(time.Time))
+		case !json.Valid(payload):
 			err = fault("it is no JSON")
 		}
 		return err
+	}
+	return nil
+}
+
+// scrubSchedules checks that cursors and the index of due times agree, and
+// that each record is under its key.
+func (tx *Tx) scrubSchedules(b bucket, k, payload []byte) error {
+	switch b {
+	case bucketCursors:
+		var c task.Cursor
+		if err := decode(tx.path, b, k, payload, &c); err != nil {
+			return err
+		}
+		if !bytes.Equal(k, cursorKey(c.Task, c.Schedule)) {
+			return tx.corrupt(b, k, "it holds that of %q schedule %q", c.Task, c.Schedule)
+		}
+		if !c.Due.IsZero() && !tx.has(bucketDue, dueKey(c.Due, c.Task, c.Schedule)) {
+			return tx.corrupt(b, k, "it is due at %s, but due says otherwise", c.Due)
+		}
+	case bucketDue:
+		_, name, schedule, ok := splitDue(k)
+		if !ok || !tx.has(bucketCursors, cursorKey(name, schedule)) {
+			return tx.corrupt(b, k, "there is no such cursor")
+		}
+		c, err := tx.Cursor(name, schedule)
+		if err != nil {
+			return nil // told where it lies
+		}
+		if !isDue(k, &c) {
+			return tx.corrupt(b, k, "its cursor is due at another time: %s", c.Due)
+		}
+	case bucketSlots:
+		var s task.Slot
+		if err := decode(tx.path, b, k, payload, &s); err != nil {
+			return err
+		}
+		if !bytes.Equal(k, slotKey(s.Task, s.Schedule, s.First)) {
+			return tx.corrupt(b, k, "it holds the slot of %q schedule %q of %s", s.Task, s.Schedule, s.First)
+		}
 	}
 	return nil
 }

@@ -132,19 +132,26 @@ func (tx *Tx) writable() error {
 }
 
 // scan calls fn with each record from start on whose key has the prefix, until
-// it returns false or an error. Where fn writes, the cursor would lose its
-// place, so it looks it up again.
+// it returns false or an error.
 func (tx *Tx) scan(b bucket, prefix, start key, fn func(k key, payload []byte) (bool, error)) error {
+	return tx.walk(b, prefix, start, func(k key, payload []byte, damage error) (bool, error) {
+		if damage != nil {
+			return false, damage
+		}
+		return fn(k, payload)
+	})
+}
+
+// walk is scan that leaves it to fn what to do about a damaged record. Where
+// fn writes, the cursor would lose its place, so it looks it up again.
+func (tx *Tx) walk(b bucket, prefix, start key, fn func(k key, payload []byte, damage error) (bool, error)) error {
 	c := tx.bucket(b).Cursor()
 	var at []byte
 	for k, v := c.Seek(start); k != nil && bytes.HasPrefix(k, prefix); {
-		payload, err := unseal(tx.path, b, k, v)
-		if err != nil {
-			return err
-		}
+		payload, damage := unseal(tx.path, b, k, v)
 		at = append(at[:0], k...)
 		writes := tx.writes
-		more, err := fn(key(at), payload)
+		more, err := fn(key(at), payload, damage)
 		if err != nil || !more {
 			return err
 		}
@@ -231,6 +238,10 @@ func (tx *Tx) removeRange(b bucket, prefix, start key, limit int) (int, error) {
 		}
 	}
 	return len(found), nil
+}
+
+func (tx *Tx) corrupt(b bucket, k []byte, format string, args ...any) error {
+	return &CorruptError{Path: tx.path, Bucket: b.String(), Key: bytes.Clone(k), Name: b.describe(k), Reason: fmt.Sprintf(format, args...)}
 }
 
 func notFound(format string, args ...any) error {

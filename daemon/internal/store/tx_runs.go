@@ -91,6 +91,21 @@ func (tx *Tx) ActiveRuns(fn func(task.Run) bool) error {
 	})
 }
 
+// AliveRuns is ActiveRuns of one task, and reads no others.
+func (tx *Tx) AliveRuns(name string, fn func(task.Run) bool) error {
+	if checkName("task", name) != nil {
+		return nil
+	}
+	prefix := namePrefix(name)
+	return tx.scan(bucketTaskActive, prefix, prefix, func(k key, _ []byte) (bool, error) {
+		run, err := tx.Run(task.RunID(binary.BigEndian.Uint64(k[len(prefix):])))
+		if err != nil {
+			return false, err
+		}
+		return fn(run), nil
+	})
+}
+
 // NextRun takes the next id and the task's next number. Neither is ever given
 // out again, not even after the task was deleted.
 func (tx *Tx) NextRun(name string) (task.RunID, uint64, error) {
@@ -133,16 +148,25 @@ func (tx *Tx) PutRun(run task.Run) error {
 	}
 	k := runKey(run.ID)
 	if alive := run.Status.Alive(); alive != tx.has(bucketActive, k) {
-		if alive {
-			err = tx.put(bucketActive, k, nil)
-		} else {
-			err = tx.remove(bucketActive, k)
-		}
-		if err != nil {
+		if err := tx.indexAlive(&run, alive); err != nil {
 			return err
 		}
 	}
 	return tx.save(bucketRuns, k, &run)
+}
+
+func (tx *Tx) indexAlive(run *task.Run, alive bool) error {
+	k, byTask := runKey(run.ID), taskRunKey(run.Task, run.ID)
+	if alive {
+		if err := tx.put(bucketActive, k, nil); err != nil {
+			return err
+		}
+		return tx.put(bucketTaskActive, byTask, nil)
+	}
+	if err := tx.remove(bucketActive, k); err != nil {
+		return err
+	}
+	return tx.remove(bucketTaskActive, byTask)
 }
 
 // indexRun makes the entries of a new run, or moves the pin of one that was
@@ -230,9 +254,4 @@ func checkLimit(limit int) error {
 		return fmt.Errorf("%w: a limit of %d records would never come to an end", task.ErrInvalid, limit)
 	}
 	return nil
-}
-
-// AliveRuns is ActiveRuns of one task.
-func (tx *Tx) AliveRuns(name string, fn func(task.Run) bool) error {
-	return tx.ActiveRuns(func(run task.Run) bool { return run.Task != name || fn(run) })
 }

@@ -62,13 +62,19 @@ func (tx *Tx) PutTask(t task.Task) error {
 	return tx.sweepDefinitions(t.Name, func(version uint64) bool { return version == t.Version })
 }
 
-// DeleteTask removes the task and the definitions that no run is pinned to.
-// Its runs and its run counter stay. task.ErrNotFound when there is none.
+// DeleteTask removes the task, the definitions that no run is pinned to and
+// the slots of all its schedules, also of those that it had once. Its runs, its
+// run counter and its cursors stay: DeleteCursor is for those.
+// task.ErrNotFound when there is none.
 func (tx *Tx) DeleteTask(name string) error {
 	if !tx.hasTask(name) {
 		return notFound("task %q", name)
 	}
 	if err := tx.remove(bucketTasks, key(name)); err != nil {
+		return err
+	}
+	prefix := namePrefix(name)
+	if _, err := tx.removeRange(bucketSlots, prefix, prefix, math.MaxInt); err != nil {
 		return err
 	}
 	return tx.sweepDefinitions(name, func(uint64) bool { return false })
