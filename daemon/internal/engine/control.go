@@ -2,102 +2,11 @@ package engine
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 
 	"github.com/stepd/stepd/daemon/internal/task"
 )
-
-// Submit makes a run of the task and puts it in the queue. It is durable when
-// Submit returns.
-func (e *Engine) Submit(ctx context.Context, name, by string) (task.Run, error) {
-	return e.create(ctx, func(tx Tx) (task.Task, task.Run, error) {
-		def, err := tx.Task(name)
-		if err != nil {
-			return def, task.Run{}, missing("task", name, err)
-		}
-		if def.Disabled {
-			return def, task.Run{}, disabled(name)
-		}
-		return def, task.Run{StartedBy: by}, nil
-	})
-}
-
-func disabled(name string) error {
-	return fmt.Errorf("task %s is disabled (stepd task enable %s): %w", name, name, task.ErrState)
-}
-
-// Restart makes a new run of what an ended run was pinned to.
-func (e *Engine) Restart(ctx context.Context, id task.RunID, by string) (task.Run, error) {
-	return e.create(ctx, func(tx Tx) (task.Task, task.Run, error) {
-		old, err := tx.Run(id)
-		if err != nil {
-			return task.Task{}, old, err
-		}
-		if old.Status.Alive() {
-			return task.Task{}, old, fmt.Errorf("run %s is %s; cancel it first, or let it end: %w", old.Ref(), old.Status, task.ErrState)
-		}
-		current, err := tx.Task(old.Task)
-		if ignoreNotFound(err) != nil {
-			return task.Task{}, old, err
-		}
-		if current.Disabled {
-			return task.Task{}, old, disabled(old.Task)
-		}
-		def, err := tx.Definition(old.Task, old.DefinitionVersion)
-		return def, task.Run{StartedBy: by, RestartOf: old.Number}, err
-	})
-}
-
-// create commits a new run with the steps of its definition, and queues it.
-func (e *Engine) create(ctx context.Context, prepare func(Tx) (task.Task, task.Run, error)) (task.Run, error) {
-	if err := e.mayBegin(); err != nil {
-		return task.Run{}, err
-	}
-	var run task.Run
-	key := rand.Text()
-	err := e.Store.Update(ctx, func(tx Tx) error {
-		def, fresh, err := prepare(tx)
-		if err != nil {
-			return err
-		}
-		run = fresh
-		if run.ID, run.Number, err = tx.NextRun(def.Name); err != nil {
-			return err
-		}
-		run.Task, run.DefinitionVersion, run.Key = def.Name, def.Version, key
-		run.Status, run.CreatedAt, run.Total = task.RunQueued, e.Clock.Now(), len(def.Steps)
-		run.QueuedAt = run.CreatedAt
-		for i, s := range def.Steps {
-			step := task.RunStep{
-				Position: task.Position{Top: uint32(i)}, Name: s.Name, Controller: s.Controller,
-				Order: s.Order, Status: task.StepReady,
-			}
-			if err := tx.PutStep(run.ID, step); err != nil {
-				return err
-			}
-		}
-		return tx.PutRun(run)
-	})
-	if err != nil {
-		return task.Run{}, err
-	}
-	e.watchers.publish(Event{Kind: EventRun, Run: run})
-	e.enqueue(queued{run.ID, run.QueuedAt})
-	return run, nil
-}
-
-// mayBegin refuses new work while the daemon stops or the disk is full.
-func (e *Engine) mayBegin() error {
-	e.mu.Lock()
-	stopping := e.stopping
-	e.mu.Unlock()
-	if stopping {
-		return task.ErrStopping
-	}
-	return e.Store.Room()
-}
 
 // Cancel ends a run. The wish is durable when Cancel returns nil; a run that
 // is carried out ends once its steps have, within their grace.
@@ -167,11 +76,18 @@ func (e *Engine) cancelQueued(ctx context.Context, id task.RunID, by string) (ta
 		now := e.Clock.Now()
 		run.Cancel = &task.CancelRequest{By: by, At: now}
 		run.Reason, run.EndedAt = cancelReason(run.Cancel), now
-		return tx.PutRun(run)
+		if err := tx.PutRun(run); err != nil {
+			return err
+		}
+		return e.ended(tx, run)
 	})
 	if err != nil {
 		return task.Run{}, err
 	}
+	e.toldSchedules()
+	e.mu.Lock()
+	e.tellMoved()
+	e.mu.Unlock()
 	e.RunLog.Append(run, task.LogEntry{Time: run.EndedAt, Level: task.LogWarn, Message: run.Reason + " before it started"})
 	e.RunLog.Close(run)
 	e.watchers.publish(Event{Kind: EventRun, Run: run})
@@ -217,6 +133,7 @@ func (e *Engine) Continue(ctx context.Context, id task.RunID, by string) (task.R
 			return fmt.Errorf("%w: %w", task.ErrState, err)
 		}
 		next.Cancel, next.Reason, next.Failed, next.QueuedAt = nil, "", 0, e.Clock.Now()
+		next.Replaces = false // what it was to replace has been
 		next.Completed, next.Skipped, next.Total, next.Progress = counts.completed, counts.skipped, counts.total, counts.progress
 		return tx.PutRun(next)
 	})
@@ -229,7 +146,7 @@ func (e *Engine) Continue(ctx context.Context, id task.RunID, by string) (task.R
 	}
 	e.RunLog.Append(next, task.LogEntry{Time: e.Clock.Now(), Level: task.LogInfo, Message: text})
 	e.watchers.publish(Event{Kind: EventRun, Run: next})
-	e.enqueue(queued{id, next.QueuedAt})
+	e.enqueue(placeOf(next))
 	return next, nil
 }
 

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,13 +13,14 @@ import (
 	"github.com/stepd/stepd/daemon/internal/task"
 )
 
-// Config is what an engine is made of. All ports are required.
+// Config is what an engine is made of. All ports but Schedules are required.
 type Config struct {
 	Store       Store
 	Controllers Controllers
 	Clock       Clock
 	RunLog      RunLog
 	Workspaces  Workspaces
+	Schedules   Schedules // nil: nothing is told
 	Logger      hclog.Logger
 
 	// MaxRuns is how many runs are carried out at once, at least 1; the others
@@ -43,9 +43,11 @@ type Engine struct {
 	stopping bool
 	queue    []queued // first come first served
 	runners  map[task.RunID]*runner
+	carried  map[string]int      // how many runners a task has, those of hooks apart
 	busy     map[task.RunID]bool // runs that a control call is changing
 	recheck  bool                // a look at the queue is planned
-	done     sync.WaitGroup      // runners and cleaning
+	moved    chan struct{}       // closed at the next change of queue or runners; nil: nobody waits for it
+	done     sync.WaitGroup      // runners, cleaning and replacing
 }
 
 // New makes an engine; Start sets it going.
@@ -56,20 +58,19 @@ func New(c Config) (*Engine, error) {
 	if c.Jitter == nil {
 		c.Jitter = fifthEitherWay
 	}
-	return &Engine{Config: c, runners: map[task.RunID]*runner{}, busy: map[task.RunID]bool{}}, nil
+	return &Engine{Config: c, runners: map[task.RunID]*runner{}, carried: map[string]int{}, busy: map[task.RunID]bool{}}, nil
 }
 
 // Start takes up what the last life of the daemon left: runs that were running
 // go on, queued ones wait for their turn.
 func (e *Engine) Start() error {
-	var running []task.Run
-	var waiting []queued
+	var running, waiting []queued
 	err := e.Store.View(func(r Reader) error {
 		return r.ActiveRuns(func(run task.Run) bool {
 			if run.Status == task.RunRunning {
-				running = append(running, run)
+				running = append(running, placeOf(run))
 			} else {
-				waiting = append(waiting, queued{run.ID, run.QueuedAt})
+				waiting = append(waiting, placeOf(run))
 			}
 			return true
 		})
@@ -84,8 +85,13 @@ func (e *Engine) Start() error {
 	e.queue = append(waiting, e.queue...)
 	slices.SortFunc(e.queue, queued.compare)
 	e.queue = slices.CompactFunc(e.queue, func(a, b queued) bool { return a.id == b.id })
-	for _, run := range running {
-		e.launch(run.ID)
+	for _, q := range running {
+		e.launch(q)
+	}
+	for _, q := range slices.Concat(running, e.queue) {
+		if q.replaces { // the last life may have ended before it came to that
+			e.replaceOlder(q)
+		}
 	}
 	e.dispatch()
 	return nil
@@ -97,6 +103,7 @@ func (e *Engine) Start() error {
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
 	e.stopping = true
+	e.tellMoved()
 	runners := make([]*runner, 0, len(e.runners))
 	for _, r := range e.runners {
 		runners = append(runners, r)
@@ -122,46 +129,19 @@ func (e *Engine) Load() (running, queued int) {
 	return len(e.runners), len(e.queue)
 }
 
-// dispatch starts queued runs while there is room. The caller holds mu.
-func (e *Engine) dispatch() {
-	if !e.started || e.stopping {
-		return
-	}
-	for len(e.queue) > 0 && len(e.runners) < e.MaxRuns {
-		if err := e.Store.Room(); err != nil {
-			e.recheckSoon()
-			return
-		}
-		next := e.queue[0]
-		e.queue = e.queue[1:]
-		e.launch(next.id)
-	}
-}
-
-// recheckSoon looks at the queue again when there may be room on the disk.
-func (e *Engine) recheckSoon() {
-	if e.recheck {
-		return
-	}
-	e.recheck = true
-	e.Clock.AfterFunc(roomPoll, func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.recheck = false
-		e.dispatch()
-	})
-}
-
 // launch begins a run's runner. The caller holds mu.
-func (e *Engine) launch(id task.RunID) {
-	r := newRunner(e, id)
-	e.runners[id] = r
+func (e *Engine) launch(q queued) {
+	r := newRunner(e, q.id)
+	e.runners[q.id] = r
+	if !q.hook {
+		e.carried[q.task]++
+	}
 	e.done.Add(1)
 	go func() {
 		defer e.done.Done()
 		r.main()
 		e.mu.Lock()
-		delete(e.runners, id)
+		e.land(q)
 		e.dispatch()
 		e.mu.Unlock()
 		close(r.gone)
@@ -171,6 +151,17 @@ func (e *Engine) launch(id task.RunID) {
 			e.forgetOld(ended.Task)
 		}
 	}()
+}
+
+// land forgets a runner that is through. The caller holds mu.
+func (e *Engine) land(q queued) {
+	delete(e.runners, q.id)
+	if !q.hook {
+		if e.carried[q.task]--; e.carried[q.task] == 0 {
+			delete(e.carried, q.task)
+		}
+	}
+	e.tellMoved()
 }
 
 // runner finds the runner of a run that is carried out, or nil.
@@ -197,47 +188,6 @@ func (e *Engine) claim(id task.RunID) (release func(), err error) {
 		delete(e.busy, id)
 		e.mu.Unlock()
 	}, nil
-}
-
-// queued is a run that waits for its turn.
-type queued struct {
-	id task.RunID
-	at time.Time // Run.QueuedAt
-}
-
-func (q queued) compare(other queued) int {
-	return cmp.Or(q.at.Compare(other.at), cmp.Compare(q.id, other.id))
-}
-
-// inQueue is a run's place in the queue, or less than 0. The caller holds mu.
-func (e *Engine) inQueue(id task.RunID) int {
-	return slices.IndexFunc(e.queue, func(q queued) bool { return q.id == id })
-}
-
-// unqueue takes a run off the queue and reports whether it was there.
-func (e *Engine) unqueue(id task.RunID) (queued, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	i := e.inQueue(id)
-	if i < 0 {
-		return queued{}, false
-	}
-	q := e.queue[i]
-	e.queue = slices.Delete(e.queue, i, i+1)
-	return q, true
-}
-
-// enqueue gives a run that was committed as queued its place.
-func (e *Engine) enqueue(q queued) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.inQueue(q.id) >= 0 || e.runners[q.id] != nil {
-		return // Start has found it
-	}
-	// Commits may come back in another order than the times were taken in.
-	at, _ := slices.BinarySearchFunc(e.queue, q, queued.compare)
-	e.queue = slices.Insert(e.queue, at, q)
-	e.dispatch()
 }
 
 // persist commits fn and does not take a full disk for an answer: it waits

@@ -92,9 +92,11 @@ type Tx interface {
 // Schedules is told, within the transaction, of what moves schedules. The
 // schedule's ledger is the one; it may submit runs through Engine.SubmitIn.
 type Schedules interface {
-	// Changed: the task was saved (old nil: created), or deleted (now nil).
-	// Both are as they are in the store before and after. The runs that it
-	// submitted are to be adopted when the transaction is durable.
+	// Changed: the task is being saved (old nil: created), or deleted (now nil).
+	// Both are as they are in the store before and after. It is called just
+	// before the write, so that a run which it submits of the old definition
+	// keeps that. The runs that it submitted are to be adopted when the
+	// transaction is durable.
 	Changed(tx Tx, old, now *task.Task) ([]task.Run, error)
 	// Ended: the run has ended; it is written already.
 	Ended(tx Tx, run task.Run) error

@@ -21,7 +21,8 @@ type RunView struct {
 	Active        []StepView
 }
 
-// Find returns the run that a reference names, "backup/42" or "backup".
+// Find returns the run that a reference names: "backup/42", or "backup" for the
+// newest one of the task itself (of its hooks only where there is no other).
 func (e *Engine) Find(ref string) (RunView, error) {
 	name, number, err := task.ParseRef(ref)
 	if err != nil {
@@ -29,7 +30,11 @@ func (e *Engine) Find(ref string) (RunView, error) {
 	}
 	var run task.Run
 	err = e.Store.View(func(rd Reader) error {
-		run, err = rd.RunByNumber(name, number)
+		if number == 0 {
+			run, err = newest(rd, name)
+		} else {
+			run, err = rd.RunByNumber(name, number)
+		}
 		return err
 	})
 	if err != nil {
@@ -54,9 +59,7 @@ func (e *Engine) live(run task.Run) RunView {
 	view := RunView{Run: run}
 	switch run.Status {
 	case task.RunQueued:
-		e.mu.Lock()
-		view.QueuePosition = e.inQueue(run.ID) + 1
-		e.mu.Unlock()
+		view.QueuePosition = e.position(run)
 	case task.RunRunning:
 		if r := e.runner(run.ID); r != nil {
 			event := r.event(EventSnapshot)
@@ -98,10 +101,11 @@ func (e *Engine) Runs(name string, status task.RunStatus, before task.RunID, lim
 	return list, next, err
 }
 
-// Definition is the task as the run is pinned to it.
+// Definition is the task as the run is pinned to it, with the steps that the
+// run carries out.
 func (e *Engine) Definition(run task.Run) (def task.Task, err error) {
 	err = e.Store.View(func(rd Reader) error {
-		def, err = rd.Definition(run.Task, run.DefinitionVersion)
+		def, err = definition(rd, run)
 		return err
 	})
 	return def, err

@@ -7,7 +7,9 @@ import (
 )
 
 // forgetOld deletes ended runs of the task that are over what is kept, with
-// their logs and directories. It never touches a run that is alive.
+// their logs and directories. It never touches a run that is alive. Runs of
+// hooks are counted by themselves: a task that failed for a month must not lose
+// its own runs over what was started because of that.
 func (e *Engine) forgetOld(name string) {
 	if e.KeepRuns <= 0 && e.KeepDays <= 0 {
 		return
@@ -15,13 +17,14 @@ func (e *Engine) forgetOld(name string) {
 	var old []task.Run
 	oldest := e.Clock.Now().Add(-time.Duration(e.KeepDays) * 24 * time.Hour)
 	err := e.Store.View(func(rd Reader) error {
-		kept := 0
+		kept := map[bool]int{} // by whether it is of a hook
 		return rd.Runs(name, 0, func(run task.Run) bool {
 			if run.Status.Alive() {
 				return true
 			}
-			kept++
-			if e.KeepRuns > 0 && kept > e.KeepRuns || e.KeepDays > 0 && kept > 1 && run.EndedAt.Before(oldest) {
+			hook := run.Cause().Hook()
+			kept[hook]++
+			if e.KeepRuns > 0 && kept[hook] > e.KeepRuns || e.KeepDays > 0 && kept[hook] > 1 && run.EndedAt.Before(oldest) {
 				old = append(old, run)
 			}
 			return len(old) < forgetBatch
@@ -74,9 +77,12 @@ func (e *Engine) forget(run task.Run) error {
 
 // stripOlder removes the directories of older runs of the task that did not
 // complete. They are kept for a continue, which nobody wants of an old night
-// when a newer one has ended, and may be as large as all that is backed up.
+// when a newer one has ended, and may be as large as all that is backed up. A
+// hook's run is no newer night.
 func (e *Engine) stripOlder(ended task.Run) {
-	e.strip(ended.Task, ended.ID)
+	if !ended.Cause().Hook() {
+		e.strip(ended.Task, ended.ID)
+	}
 }
 
 // strip does so for runs of the task that are older than before (0: for all).
@@ -91,7 +97,7 @@ func (e *Engine) strip(name string, before task.RunID) {
 			if !done {
 				old = append(old, run)
 			}
-			return !done && len(old) < forgetBatch
+			return (!done || run.Cause().Hook()) && len(old) < forgetBatch
 		})
 	})
 	if err != nil {

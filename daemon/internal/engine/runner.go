@@ -161,7 +161,7 @@ func (r *runner) begin(t *transition) error {
 		if r.run, err = rd.Run(r.id); err != nil {
 			return err
 		}
-		r.def, err = rd.Definition(r.run.Task, r.run.DefinitionVersion)
+		r.def, err = definition(rd, r.run)
 		return err
 	})
 	if err != nil {
@@ -179,7 +179,7 @@ func (r *runner) begin(t *transition) error {
 		r.run.StartedAt, r.run.EndedAt = now, time.Time{}
 		r.run.Reason = ""
 		t.runChanged = true
-		t.say(task.LogInfo, "", 0, "the run starts")
+		t.say(task.LogInfo, "", 0, startText(r.def, r.run))
 	} else {
 		t.say(task.LogInfo, "", 0, "the daemon has come back; the run goes on")
 	}

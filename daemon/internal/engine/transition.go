@@ -56,9 +56,17 @@ func (t *transition) durable() bool {
 func (r *runner) commit(t *transition) error {
 	if t.durable() {
 		r.progress.update(r)
-		err := r.e.persist(func(tx Tx) error { return t.write(tx, r.run, r.id) })
+		err := r.e.persist(func(tx Tx) error {
+			if err := t.write(tx, r.run, r.id); err != nil {
+				return err
+			}
+			return r.e.ended(tx, r.run)
+		})
 		if err != nil {
 			return err
+		}
+		if !r.run.Status.Alive() {
+			r.e.toldSchedules()
 		}
 	}
 	now := r.e.Clock.Now()
