@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -31,6 +34,44 @@ func (f *fakeControllers) Lookup(_ context.Context, name string) (task.Controlle
 		return task.ControllerInfo{}, fmt.Errorf("no plugin serves it: %w", task.ErrNotFound)
 	}
 	return task.ControllerInfo{Name: name, Plugin: name, Schema: json.RawMessage(schema), Effect: task.Idempotent}, nil
+}
+
+// fakeSchedules finds fault with each text that has "bad" in it, and with rates
+// of less than a second. It remembers what it was asked.
+type fakeSchedules struct {
+	tasks     []string
+	schedules []task.Schedule
+}
+
+func (f *fakeSchedules) Timezone() string { return "Europe/Vienna" }
+
+func (f *fakeSchedules) Check(name string, s task.Schedule) []task.ScheduleFault {
+	f.tasks, f.schedules = append(f.tasks, name), append(f.schedules, s)
+	var faults []task.ScheduleFault
+	if s.Cron == "" && s.At == "" && s.Rate == 0 && s.Delay == 0 {
+		faults = append(faults, task.ScheduleFault{Message: "is never due"})
+	}
+	if s.Rate > 0 && s.Rate < time.Second {
+		faults = append(faults, task.ScheduleFault{Field: "rate", Message: "is too short", Hint: "a second is the least"})
+	}
+	for i, day := range s.Exclude {
+		faults = append(faults, badText("exclude", i, day)...)
+	}
+	for field, text := range map[string]string{"cron": s.Cron, "at": s.At, "timezone": s.Timezone, "start": s.Start, "end": s.End, "anchor": s.Anchor} {
+		faults = append(faults, badText(field, 0, text)...)
+	}
+	return faults
+}
+
+func (f *fakeSchedules) CheckExpect(e task.Expect) []task.ScheduleFault {
+	return slices.Concat(badText("by", 0, e.By), badText("days", 0, e.Days), badText("timezone", 0, e.Timezone))
+}
+
+func badText(field string, index int, text string) []task.ScheduleFault {
+	if at := strings.Index(text, "bad"); at >= 0 {
+		return []task.ScheduleFault{{Field: field, Index: index, Offset: at, Message: "is bad", Hint: "make it good"}}
+	}
+	return nil
 }
 
 func controllers() *fakeControllers {
@@ -75,7 +116,7 @@ func controllers() *fakeControllers {
 
 func parse(t testing.TB, text string) (task.Task, error) {
 	t.Helper()
-	return taskfile.Parse(context.Background(), taskfile.Source{Name: "backup.yaml", Dir: "/srv/shop", Data: []byte(text)}, controllers())
+	return taskfile.Parse(context.Background(), taskfile.Source{Name: "backup.yaml", Dir: "/srv/shop", Data: []byte(text)}, controllers(), new(fakeSchedules))
 }
 
 func mustParse(t testing.TB, text string) task.Task {

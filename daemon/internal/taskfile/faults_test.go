@@ -90,8 +90,8 @@ func TestFaultsOfTheTask(t *testing.T) {
 		{"name: shop/backup\n" + steps, []string{"1:7 the name \"shop/backup\" contains a slash | letters, digits, '-', '_' and '.' make a name, as in nightly-backup"}},
 		{"nmae: x\nname: x\n" + steps, []string{"1:1 unknown key \"nmae\" | did you mean \"name\"?"}},
 		{"name: x\nmax_paralel: 3\n" + steps, []string{"2:1 unknown key \"max_paralel\" | did you mean \"max_parallel\"?"}},
-		{"name: x\nschedule: {cron: x}\non_failure: []\n" + steps, []string{
-			"2:1 the key \"schedule\" is not supported by this version | ", "3:1 the key \"on_failure\" is not supported by this version | "}},
+		{"name: x\nmissed: once\non_failure: []\n" + steps, []string{
+			"2:1 unknown key \"missed\" | it belongs into the schedule, as in schedule: {cron: ..., missed: ...}", "3:1 the key \"on_failure\" is not supported by this version | "}},
 		{"name: x\nmax_parallel: many\n" + steps, []string{"2:15 max_parallel must be a whole number from 1 to 256, found the text \"many\" | "}},
 		{"name: x\nmax_parallel: 0\n" + steps, []string{"2:15 max_parallel must be a whole number from 1 to 256, found the number 0 | "}},
 		{"name: x\nmax_parallel: 257\n" + steps, []string{"2:15 max_parallel must be a whole number from 1 to 256, found the number 257 | "}},

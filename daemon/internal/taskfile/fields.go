@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +28,19 @@ type fields map[string]func(e entry, path string)
 // notYet are keys that a later version reads; who writes one has not mistyped.
 func notYet(key string) bool {
 	switch key {
-	case "schedule", "on_failure", "on_success", "on_end", "when", "starter", "created_by", "timezone", "overlap", "missed":
+	case "on_failure", "on_success", "on_end", "when", "starter", "created_by":
+		return true
+	}
+	return false
+}
+
+// aTaskFile is what the whole document is called.
+const aTaskFile = "a task file"
+
+// ofSchedule are keys of a schedule that are looked for in the task itself.
+func ofSchedule(key string) bool {
+	switch key {
+	case "cron", "at", "every", "timezone", "jitter", "exclude", "missed", "missed_window", "missed_limit", "overlap":
 		return true
 	}
 	return false
@@ -46,9 +59,12 @@ func (p *parser) mapping(n *yaml.Node, path, what string, known fields) map[stri
 		read, ok := known[e.name]
 		if !ok {
 			message, hint := fmt.Sprintf("unknown key %s", quote(e.name)), ""
-			if notYet(e.name) {
+			switch {
+			case notYet(e.name):
 				message = fmt.Sprintf("the key %s is not supported by this version", quote(e.name))
-			} else {
+			case what == aTaskFile && ofSchedule(e.name):
+				hint = fmt.Sprintf("it belongs into the schedule, as in schedule: {cron: ..., %s: ...}", e.name)
+			default:
 				names := make([]string, 0, len(known))
 				for name := range known {
 					names = append(names, name)
@@ -172,8 +188,8 @@ func (p *parser) missing(n *yaml.Node, path string, seen map[string]entry, what 
 }
 
 func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
-	var settings, steps entry
-	seen := p.mapping(root, "", "a task file", fields{
+	var settings, steps, schedule, expect, onMissed entry
+	seen := p.mapping(root, "", aTaskFile, fields{
 		"name": func(e entry, path string) { t.Name = p.name(e, path) },
 		"description": func(e entry, path string) {
 			if !blank(e.value) {
@@ -185,6 +201,9 @@ func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
 		"max_parallel":       p.whole(&t.MaxParallel, 1, task.MaxParallelCap),
 		"max_execution_time": p.duration(&t.MaxExecutionTime),
 		"disabled":           p.boolean(&t.Disabled),
+		"schedule":           func(e entry, _ string) { schedule = e },
+		"expect":             func(e entry, _ string) { expect = e },
+		"on_missed":          func(e entry, _ string) { onMissed = e },
 	})
 	p.missing(root, "", seen, "the task", "name", "steps")
 	if seen == nil {
@@ -198,13 +217,33 @@ func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
 			shared = p.entries(settings.value, "settings")
 		}
 	}
-	if steps.value == nil {
-		return
+	if schedule.value != nil {
+		t.Schedules = p.scheduleList(schedule, t.Name)
 	}
-	var nodes []*stepNode
-	t.Steps, nodes = p.steps(ctx, steps)
+	if expect.value != nil {
+		t.Expect = p.expectation(expect)
+	}
+	switch {
+	case expect.value != nil && onMissed.value == nil:
+		p.fault(expect.key, "expect", "expect needs on_missed: nothing would happen when no run has completed",
+			"write the steps to be done then, as in on_missed: [{controller: sendmail, settings: {...}}]")
+	case expect.value == nil && onMissed.value != nil:
+		p.fault(onMissed.key, "on_missed", "on_missed needs expect: nothing says by when a run is to have completed", `write it, as in expect: {by: "06:00"}`)
+	}
+	var nodes, hook []*stepNode
+	if steps.value != nil {
+		t.Steps, nodes = p.steps(ctx, steps)
+	}
+	if onMissed.value != nil {
+		t.OnMissed, hook = p.hookSteps(ctx, onMissed)
+	}
 	if nodes != nil {
-		t.Settings = p.allSettings(nodes, t.Steps, shared)
+		all := slices.Concat(t.Steps, t.OnMissed)
+		t.Settings = p.allSettings(slices.Concat(nodes, hook), all, shared)
+		t.Steps = all[:len(t.Steps):len(t.Steps)]
+		if hook != nil {
+			t.OnMissed = all[len(t.Steps):]
+		}
 	}
 }
 

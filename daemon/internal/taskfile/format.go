@@ -34,9 +34,37 @@ func Format(t task.Task) ([]byte, error) {
 		return nil, fmt.Errorf("format task %s: %w", t.Name, err)
 	}
 	root.settings(shared)
+	if len(t.Schedules) > 0 {
+		root.add("schedule", scheduleNodes(t.Schedules))
+	}
+	if t.Expect != nil {
+		root.add("expect", expectNode(*t.Expect))
+	}
+	for _, list := range []struct {
+		key   string
+		steps []task.Step
+	}{{"steps", t.Steps}, {"on_missed", t.OnMissed}} {
+		if list.key != "steps" && len(list.steps) == 0 {
+			continue
+		}
+		steps, err := stepNodes(list.steps, shared)
+		if err != nil {
+			return nil, fmt.Errorf("format task %s: %w", t.Name, err)
+		}
+		root.add(list.key, steps)
+	}
+	out, err := yaml.Dump(root.node, yaml.WithV4Defaults(), yaml.WithIndent(2), yaml.WithLineWidth(-1))
+	if err != nil {
+		return nil, fmt.Errorf("format task %s: %w", t.Name, err)
+	}
+	return out, nil
+}
+
+// stepNodes writes steps without the settings that they share with the task.
+func stepNodes(list []task.Step, shared map[string]any) (*yaml.Node, error) {
 	steps := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 	order := 0
-	for _, s := range t.Steps {
+	for _, s := range list {
 		step := block()
 		step.text("name", s.Name)
 		step.text("controller", s.Controller)
@@ -61,7 +89,7 @@ func Format(t task.Task) ([]byte, error) {
 		step.duration("progress_timeout", s.Limits.ProgressTimeout)
 		own, err := object(s.Settings)
 		if err != nil {
-			return nil, fmt.Errorf("format task %s: step %s: %w", t.Name, s.Name, err)
+			return nil, fmt.Errorf("step %s: %w", s.Name, err)
 		}
 		maps.DeleteFunc(own, func(key string, v any) bool {
 			of, inherited := shared[key]
@@ -70,12 +98,7 @@ func Format(t task.Task) ([]byte, error) {
 		step.settings(own)
 		steps.Content = append(steps.Content, step.node)
 	}
-	root.add("steps", steps)
-	out, err := yaml.Dump(root.node, yaml.WithV4Defaults(), yaml.WithIndent(2), yaml.WithLineWidth(-1))
-	if err != nil {
-		return nil, fmt.Errorf("format task %s: %w", t.Name, err)
-	}
-	return out, nil
+	return steps, nil
 }
 
 // mappingNode grows a mapping; zero values are left out.

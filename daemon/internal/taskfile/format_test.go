@@ -2,9 +2,11 @@ package taskfile_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -70,7 +72,7 @@ func TestFormatRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := taskfile.Parse(t.Context(), taskfile.Source{Name: "f", Dir: want.Dir, Data: out}, controllers())
+		got, err := taskfile.Parse(t.Context(), taskfile.Source{Name: "f", Dir: want.Dir, Data: out}, controllers(), new(fakeSchedules))
 		if err != nil {
 			t.Fatalf("%v\nof\n%s", err, out)
 		}
@@ -142,6 +144,58 @@ func anyTask(t *rapid.T) task.Task {
 	if len(shared) > 0 {
 		want.Settings = canonical(t, shared)
 	}
+	anySchedules(t, &want, name, duration)
+	want.Steps = anySteps(t, name, duration, shared)
+	if want.Expect != nil {
+		want.OnMissed = anySteps(t, name, duration, shared)
+	}
+	return want
+}
+
+// anySchedules gives the task schedules and an expectation, or none.
+func anySchedules(t *rapid.T, to *task.Task, name *rapid.Generator[string], duration *rapid.Generator[time.Duration]) {
+	// What is good is the port's to say; here it is what has no "bad" in it.
+	some := text().Filter(func(s string) bool {
+		return strings.TrimSpace(s) != "" && utf8.ValidString(s) && !strings.Contains(s, "bad")
+	})
+	maybe := func(label string) string {
+		if rapid.Bool().Draw(t, "has "+label) {
+			return some.Draw(t, label)
+		}
+		return ""
+	}
+	for _, n := range rapid.SliceOfNDistinct(name, 0, 3, rapid.ID).Draw(t, "schedules") {
+		s := task.Schedule{Name: n, Timezone: some.Draw(t, "zone"), Start: maybe("start"), End: maybe("end"), Jitter: duration.Draw(t, "jitter"),
+			Exclude: rapid.SliceOfN(some, 0, 3).Draw(t, "exclude"), Missed: rapid.SampledFrom([]task.Missed{"", "once", "skip", "all"}).Draw(t, "missed"),
+			MissedWindow: duration.Draw(t, "window"), MissedLimit: rapid.IntRange(0, task.MaxMissedLimit).Draw(t, "at most"),
+			Overlap: rapid.SampledFrom([]task.Overlap{"", "skip", "queue", "replace", "allow"}).Draw(t, "overlap")}.WithDefaults()
+		if len(s.Exclude) == 0 {
+			s.Exclude = nil
+		}
+		kind := rapid.SampledFrom([]string{"cron", "at", "every", "after"}).Draw(t, "kind")
+		switch kind {
+		case "cron":
+			s.Cron = some.Draw(t, "cron")
+		case "at":
+			s.At = some.Draw(t, "at")
+		case "every":
+			s.Rate, s.Anchor = time.Second+duration.Draw(t, "rate")/2, maybe("anchor")
+		case "after":
+			s.Delay = 1 + duration.Draw(t, "delay")/2
+		}
+		if len(to.Schedules) == 0 && rapid.Bool().Draw(t, "named by its kind") {
+			s.Name = kind
+		}
+		if !slices.ContainsFunc(to.Schedules, func(other task.Schedule) bool { return other.Name == s.Name }) {
+			to.Schedules = append(to.Schedules, s)
+		}
+	}
+	if rapid.Bool().Draw(t, "expects") {
+		to.Expect = &task.Expect{By: some.Draw(t, "by"), Days: maybe("days"), Timezone: some.Draw(t, "zone")}
+	}
+}
+
+func anySteps(t *rapid.T, name *rapid.Generator[string], duration *rapid.Generator[time.Duration], shared map[string]any) (steps []task.Step) {
 	order := 0
 	for _, n := range rapid.SliceOfNDistinct(name, 1, 4, rapid.ID).Draw(t, "names") {
 		order += rapid.SampledFrom([]int{0, 1, 1, 1, 5}).Draw(t, "order")
@@ -153,7 +207,7 @@ func anyTask(t *rapid.T) task.Task {
 			step.Retry.MaxBackoff = d
 		}
 		// The first is one that takes any settings of the task.
-		if len(want.Steps) > 0 && rapid.Bool().Draw(t, "typed") {
+		if len(steps) > 0 && rapid.Bool().Draw(t, "typed") {
 			step.Controller = "dumptables"
 			step.Settings = canonical(t, map[string]any{"dsn": "x" + text().Draw(t, "dsn"),
 				"tables": append(rapid.SliceOfN(text(), 0, 3).Draw(t, "tables"), "0123"), "ratio": rapid.Float64Range(1e-300, 1e300).Draw(t, "ratio"),
@@ -168,7 +222,7 @@ func anyTask(t *rapid.T) task.Task {
 			}
 			step.Settings = canonical(t, of)
 		}
-		want.Steps = append(want.Steps, step)
+		steps = append(steps, step)
 	}
-	return want
+	return steps
 }

@@ -32,6 +32,9 @@ func FuzzParse(f *testing.F) {
 		"name: x\nsettings: {<<: [{a: 1}, {b: 2}], c: !!int x}\nsteps: [{name: a, controller: branchy, settings: {a: {b: {c: 1}}}}]\n",
 		"name: x\nsteps:\n- {name: a, controller: sendmail, settings: {to: [a@b.c], smtp: {host: h, port: 1_0, password: {secret: p}}, headers: {a: ~, b: .nan}}}\n",
 		"name: x\nsteps:\n- {name: a, controller: loop}\n- {name: b, controller: broken}\n- {name: c, controller: compress, settings: {format: 1.10, label: , since: 2026-01-02}}\n",
+		"name: x\nschedule: [0 1 * * *, {name: n, at: 2026-12-24T18:00, exclude: [12-25], overlap: queue}, {every: {rate: 1h, anchor: 2026-01-01}}, {every: {delay: 1d}, missed: all, missed_limit: 2}]\n" +
+			"expect: {by: 06:00, days: mon-fri}\non_missed: [{controller: script}, {controller: script/rotate}, {name: script, controller: script}]\nsteps: [{name: a, controller: script}]\n",
+		"name: x\nschedule: {cron: \"\\t bad\", every: {rate: 1ns, delay: 1s}, exclude: [bad, [a]], missed: all\nexpect: &e {by: *e}\nsteps: [{name: a, controller: script}]\n",
 		"? - a\n: |\n  x\n<<: *a\n--- >-\n x\n...\n",
 		"\ufeffname: \"\\x00\\u2028\"\r\nsteps:\t[]\r",
 	} {
@@ -39,7 +42,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		src := taskfile.Source{Name: "f", Dir: "/srv", Data: data}
-		got, err := taskfile.Parse(context.Background(), src, controllers())
+		got, err := taskfile.Parse(context.Background(), src, controllers(), new(fakeSchedules))
 		if err != nil {
 			e, ok := errors.AsType[*taskfile.Errors](err)
 			if !ok || len(e.Problems) == 0 {
@@ -57,7 +60,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := taskfile.Parse(context.Background(), taskfile.Source{Name: "f", Dir: "/srv", Data: out}, controllers())
+		again, err := taskfile.Parse(context.Background(), taskfile.Source{Name: "f", Dir: "/srv", Data: out}, controllers(), new(fakeSchedules))
 		if err != nil {
 			t.Fatalf("%v\nof\n%s", err, out)
 		}

@@ -26,8 +26,8 @@ type Controllers interface {
 // laid over those of the task that its controller's schema has as properties, or
 // over all of them when the schema allows others. They are canonical JSON. Defaults of the schema are not filled in and secrets are not
 // resolved: a reference {"secret": "name"} is carried through.
-func Parse(ctx context.Context, src Source, c Controllers) (task.Task, error) {
-	p := &parser{controllers: c, looked: make(map[string]*controller), done: ctx.Done()}
+func Parse(ctx context.Context, src Source, c Controllers, s Schedules) (task.Task, error) {
+	p := &parser{controllers: c, schedules: s, looked: make(map[string]*controller), done: ctx.Done()}
 	t := task.Task{Dir: src.Dir}
 	if root := p.readDocument(src.Data); root != nil {
 		p.task(ctx, root, &t)
@@ -53,6 +53,7 @@ func Parse(ctx context.Context, src Source, c Controllers) (task.Task, error) {
 // parser holds what is known while one file is read.
 type parser struct {
 	controllers Controllers
+	schedules   Schedules
 	lines       []string
 	problems    []Problem
 	hidden      []*yaml.Node // plain secrets, to be blotted out of excerpts

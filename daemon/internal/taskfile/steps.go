@@ -3,6 +3,7 @@ package taskfile
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 
@@ -12,6 +13,7 @@ import (
 // stepNode is what settings need to know of the step that they belong to.
 type stepNode struct {
 	path           string // steps[0]
+	named          bool   // by the file, well or not
 	controller     entry
 	controllerName string
 	schema         *schema // nil: not known
@@ -22,23 +24,60 @@ type stepNode struct {
 
 // steps reads the list of steps, and what their settings say.
 func (p *parser) steps(ctx context.Context, e entry) ([]task.Step, []*stepNode) {
-	list := deref(e.value)
-	switch {
-	case blank(e.value), list.Kind == yaml.SequenceNode && len(list.Content) == 0:
+	if none(e) {
 		p.fault(e.key, "steps", "the task has no steps", "a task needs at least one step: "+exampleSteps)
 		return nil, nil
-	case list.Kind != yaml.SequenceNode:
-		p.wrong(e, "steps", "a list", "start each step with '- name: ...'")
+	}
+	return p.stepList(ctx, e, &stepsReader{parser: p, names: make(map[string]*yaml.Node), required: []string{"name", "controller"}})
+}
+
+// hookSteps reads the steps of a hook, which need no names: each has its
+// controller's, then.
+func (p *parser) hookSteps(ctx context.Context, e entry) ([]task.Step, []*stepNode) {
+	if none(e) {
+		p.fault(e.key, e.name, e.name+" has no steps", "write what is to be done, or leave it out")
+		return nil, nil
+	}
+	steps, nodes := p.stepList(ctx, e, &stepsReader{parser: p, names: make(map[string]*yaml.Node), required: []string{"controller"}})
+	taken := make(map[string]bool)
+	for _, s := range steps {
+		taken[s.Name] = true
+	}
+	for i := range steps {
+		s := &steps[i]
+		if nodes[i].named || s.Controller == "" {
+			continue
+		}
+		// Of "plugin/controller" a name can have all but the slash.
+		name := strings.ReplaceAll(s.Controller, "/", "-")
+		if err := task.CheckName(name); err != nil {
+			p.fault(nodes[i].controller.value, nodes[i].path+".name", printable(err.Error()), "give the step a name of its own")
+			continue
+		}
+		s.Name = unique(name, taken)
+	}
+	return steps, nodes
+}
+
+// none reports whether a list has nothing in it.
+func none(e entry) bool {
+	list := deref(e.value)
+	return blank(e.value) || list.Kind == yaml.SequenceNode && len(list.Content) == 0
+}
+
+func (p *parser) stepList(ctx context.Context, e entry, r *stepsReader) ([]task.Step, []*stepNode) {
+	list := deref(e.value)
+	if list.Kind != yaml.SequenceNode {
+		p.wrong(e, e.name, "a list", "start each step with '- name: ...'")
 		return nil, nil
 	}
 	steps := make([]task.Step, 0, len(list.Content))
 	nodes := make([]*stepNode, 0, len(list.Content))
-	r := &stepsReader{parser: p, names: make(map[string]*yaml.Node)}
 	for i, n := range list.Content {
 		if !p.spend(n) {
 			break
 		}
-		step, node := r.step(ctx, n, item("steps", i))
+		step, node := r.step(ctx, n, item(e.name, i))
 		steps, nodes = append(steps, step), append(nodes, node)
 	}
 	return steps, nodes
@@ -48,8 +87,9 @@ func (p *parser) steps(ctx context.Context, e entry) ([]task.Step, []*stepNode) 
 type stepsReader struct {
 	*parser
 	names     map[string]*yaml.Node
-	order     int // of the step before
-	orderLine int // where that says so
+	required  []string // keys that each step has
+	order     int      // of the step before
+	orderLine int      // where that says so
 }
 
 // step reads one step.
@@ -59,7 +99,7 @@ func (p *stepsReader) step(ctx context.Context, n *yaml.Node, path string) (task
 	var given entry
 	seen := p.mapping(n, path, path, fields{
 		"name": func(e entry, path string) {
-			s.Name = p.name(e, path)
+			s.Name, node.named = p.name(e, path), true
 			if s.Name == "" {
 				return
 			}
@@ -95,7 +135,7 @@ func (p *stepsReader) step(ctx context.Context, n *yaml.Node, path string) (task
 		"attempt_timeout":         p.duration(&s.Limits.AttemptTimeout),
 		"progress_timeout":        p.duration(&s.Limits.ProgressTimeout),
 	})
-	p.missing(n, path, seen, "the step", "name", "controller")
+	p.missing(n, path, seen, "the step", p.required...)
 	s.Order = p.nextOrder(given, path)
 	if p.orderLine = n.Line; given.value != nil {
 		p.orderLine = given.value.Line
