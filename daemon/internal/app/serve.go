@@ -16,6 +16,7 @@ type Flags struct {
 	PluginDirs []string
 	LogLevel   string
 	LogFormat  string
+	Timezone   string
 }
 
 // Serve reads the configuration and carries the daemon out until ctx ends.
@@ -28,6 +29,7 @@ func Serve(ctx context.Context, version string, f Flags) error {
 	for _, one := range []config.Flag{
 		{Key: "data_dir", Value: f.Data}, {Key: "socket", Value: f.Socket},
 		{Key: "log_level", Value: f.LogLevel}, {Key: "log_format", Value: f.LogFormat},
+		{Key: "timezone", Value: f.Timezone},
 		{Key: "plugin_dirs", Value: strings.Join(f.PluginDirs, string(os.PathListSeparator))},
 	} {
 		if one.Value != "" {

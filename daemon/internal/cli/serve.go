@@ -15,6 +15,7 @@ type ServeOptions struct {
 	PluginDirs []string
 	LogLevel   string
 	LogFormat  string
+	Timezone   string
 }
 
 func newServe(e *env) *cobra.Command {
@@ -45,6 +46,7 @@ A flag goes before the environment, that before the configuration file.
 	f.StringArrayVar(&opts.PluginDirs, "plugin-dir", nil, "directory with plugins; may be given several times")
 	f.StringVar(&opts.LogLevel, "log-level", "", "debug, info, warn or error")
 	f.StringVar(&opts.LogFormat, "log-format", "", "text or json")
+	f.StringVar(&opts.Timezone, "timezone", "", "time zone of schedules that name none")
 	_ = cmd.MarkFlagDirname("data")
 	_ = cmd.MarkFlagDirname("plugin-dir")
 	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))

@@ -29,6 +29,10 @@ type Config struct {
 	KeepRuns    int   // ended runs of each task; 0: all
 	KeepDays    int   // 0: no limit
 	Grace       time.Duration
+
+	// Timezone is the name of the zone of schedules that name none. Whether the
+	// time zone database knows it is for the caller to check.
+	Timezone string
 }
 
 // Words for Config.LogFormat.
@@ -144,6 +148,9 @@ func (c *Config) fillIn(env func(string) (string, bool), root bool) (faults []st
 		default:
 			c.Socket = filepath.Join(c.DataDir, "stepd.sock")
 		}
+	}
+	if c.Timezone == "" {
+		c.Timezone = machineZone(env, "/etc")
 	}
 	if len(c.Socket) > maxSocketPath {
 		faults = append(faults, fmt.Sprintf("socket: the path %s is %d bytes long, and a unix socket has at most %d: set a shorter one", c.Socket, len(c.Socket), maxSocketPath))

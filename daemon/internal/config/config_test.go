@@ -42,6 +42,7 @@ func defaults() Config {
 		DataDir: "/var/lib/stepd", Socket: "/run/stepd/stepd.sock",
 		PluginDirs: []string{"/usr/lib/stepd/plugins", "/usr/local/lib/stepd/plugins"},
 		MaxRuns:    4, LogLevel: slog.LevelInfo, LogFormat: "text", BallastSize: 32 << 20, KeepRuns: 100, Grace: 10 * time.Second,
+		Timezone: machineZone(environ(), "/etc"),
 	}
 }
 
@@ -91,6 +92,7 @@ ballast_size: 1.5GiB
 keep_runs: 0
 keep_days: 30
 grace: 1m
+timezone: Europe/Berlin
 `)
 	got, err := load(path, environ(), true, nil)
 	if err != nil {
@@ -101,7 +103,7 @@ grace: 1m
 		DataDir: filepath.Join(dir, "data"), Socket: filepath.Join(dir, "run/stepd.sock"), SocketGroup: "0042",
 		PluginDirs: []string{filepath.Join(dir, "plugins"), "/opt/plugins"}, PluginChecksums: map[string]string{"dumptables": sum},
 		PluginEnv: []string{"HTTP_PROXY", "TZ"}, MaxRuns: 8, LogLevel: slog.LevelDebug, LogFormat: "json",
-		BallastSize: 3 << 29, KeepRuns: 0, KeepDays: 30, Grace: time.Minute,
+		BallastSize: 3 << 29, KeepRuns: 0, KeepDays: 30, Grace: time.Minute, Timezone: "Europe/Berlin",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -139,9 +141,10 @@ func TestFaultsOfTheFile(t *testing.T) {
 			`:1:11: max_runs must be a whole number from 1 to 1024, found "0"`,
 			`:2:12: keep_days must be a whole number from 0 to 36500, found "x"`,
 			`:3:12: log_level must be one of: debug, info, warn, error; found "loud"`},
-		"grace: 3":         {`:1:8: grace must be a duration such as 10s or 1m, found "3"`},
-		"grace: 0s":        {`:1:8: grace must be from 1s to 10m, found 0s`},
-		"ballast_size: 32": {`:1:15: ballast_size must be a size with its unit, such as 512KiB, 32MiB or 1GiB; found "32"`},
+		"timezone: Berlin, Germany": {`:1:11: timezone must be the name of a time zone, such as Europe/Berlin or UTC; found "Berlin, Germany"`},
+		"grace: 3":                  {`:1:8: grace must be a duration such as 10s or 1m, found "3"`},
+		"grace: 0s":                 {`:1:8: grace must be from 1s to 10m, found 0s`},
+		"ballast_size: 32":          {`:1:15: ballast_size must be a size with its unit, such as 512KiB, 32MiB or 1GiB; found "32"`},
 		"data_dir: ~/x\nsocket: ''\n": {
 			`:1:11: data_dir must be a path without '~', found "~/x": write the directory itself`,
 			`:2:9: socket must not be empty`},
@@ -256,7 +259,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 			value, _, _ = strings.Cut(s.Default, " ")
 		case "plugin_dirs":
 			value = strings.ReplaceAll(s.Default, ", ", ":")
-		case "socket_group", "plugin_checksums", "plugin_env":
+		case "socket_group", "plugin_checksums", "plugin_env", "timezone":
 			continue
 		}
 		again, err := load("", environ(), true, []Flag{{s.Key, value}})
@@ -267,7 +270,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 			t.Errorf("%s: the default %q is not what holds: %s", s.Key, s.Default, diff)
 		}
 	}
-	if len(seen) != 13 {
+	if len(seen) != 14 {
 		t.Errorf("%d settings", len(seen))
 	}
 }

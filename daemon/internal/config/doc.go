@@ -2,6 +2,6 @@
 // called, what it is when nobody says so, and what values it may have.
 //
 // A flag wins over the environment, that over the file, that over the default.
-// The package reads the one file and nothing else: it creates no directories,
-// looks up no groups and starts nothing.
+// The package reads the one file, and what says in which time zone the machine
+// is: it creates no directories, looks up no groups and starts nothing.
 package config

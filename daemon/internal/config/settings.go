@@ -165,6 +165,15 @@ func definitions() []definition {
 				c.Grace = d
 				return nil
 			}},
+		{Setting: Setting{Key: "timezone", Value: "zone", Default: "that of the machine",
+			Doc: "Time zone of schedules that name none, such as Europe/Berlin or UTC."},
+			scalar: func(c *Config, v, _ string) error {
+				if v == "" || strings.ContainsAny(v, " \t\n\x00") {
+					return fmt.Errorf("must be the name of a time zone, such as Europe/Berlin or UTC; found %q", v)
+				}
+				c.Timezone = v
+				return nil
+			}},
 	}
 	for i := range all {
 		all[i].Env = "STEPD_" + strings.ToUpper(all[i].Key)
