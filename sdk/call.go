@@ -289,9 +289,12 @@ func resultOf(ctx context.Context, err error) *stepdv1.Result {
 	result := &stepdv1.Result{Status: stepdv1.Result_STATUS_FAILED, Message: err.Error()}
 	var later *retryAfterError
 	var permanent *permanentError
+	var lost *sessionLostError
 	switch {
 	case isCancelled(ctx, err):
 		result.Status = stepdv1.Result_STATUS_CANCELLED
+	case errors.As(err, &lost):
+		result.Status = stepdv1.Result_STATUS_SESSION_LOST
 	case errors.As(err, &permanent):
 		result.Status = stepdv1.Result_STATUS_FAILED_PERMANENT
 	case errors.As(err, &later):

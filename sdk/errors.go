@@ -51,6 +51,22 @@ func RetryAfter(err error, d time.Duration) error {
 	return &retryAfterError{err, d}
 }
 
+type sessionLostError struct{ err error }
+
+func (e *sessionLostError) Error() string { return e.err.Error() }
+func (e *sessionLostError) Unwrap() error { return e.err }
+
+// SessionLost marks an error that says that what the plan keeps open (Plan.Keep)
+// is of no use any more, although this process lives: the server that held it
+// went away. The whole plan starts again, its completed steps too. The daemon
+// gives up when that happens over and over. SessionLost(nil) is nil.
+func SessionLost(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &sessionLostError{err}
+}
+
 // isCancelled reports whether err only says that ctx ended.
 func isCancelled(ctx context.Context, err error) bool {
 	if ctx.Err() == nil {

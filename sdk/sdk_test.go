@@ -279,6 +279,19 @@ func TestSessionLivesForThePlanAndEndsWithTheRun(t *testing.T) {
 	}
 }
 
+func TestAControllerCanSayThatItsSessionIsLost(t *testing.T) {
+	h := sdktest.New(t, sdk.Plugin{Name: "count", Controllers: []sdk.Registration{sdk.Controller[counting]{
+		Effect: sdk.Idempotent,
+		Run: func(context.Context, *sdk.Step[counting]) error {
+			return fmt.Errorf("read: %w", sdk.SessionLost(errors.New("the server went away")))
+		},
+	}}})
+	got := h.Execute(t.Context(), sdktest.Start{Settings: counting{Upto: 1}})
+	if got.Status != stepdv1.Result_STATUS_SESSION_LOST || got.Message != "read: the server went away" {
+		t.Errorf("it ended as %v: %s", got.Status, got.Message)
+	}
+}
+
 func TestAuthorsMistakesAreNamed(t *testing.T) {
 	run := func(context.Context, *sdk.Step[counting]) error { return nil }
 	for want, p := range map[string]sdk.Plugin{
