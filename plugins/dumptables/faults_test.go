@@ -185,7 +185,7 @@ func TestBadSettingsAndDatabasesSayWhatToDo(t *testing.T) {
 		{"no tables", settings{"dsn": "sqlite:zero.db"}, "has no tables"},
 		{"no path", settings{"dsn": "sqlite:"}, "path of the database file is missing"},
 		{"a host", settings{"dsn": "sqlite://host/x.db"}, "have no host"},
-		{"other kind", settings{"dsn": "mysql://shop:hunter2@localhost/shop"}, `kind "mysql" can be dumped yet`},
+		{"other kind", settings{"dsn": "oracle://shop:hunter2@localhost/shop"}, `kind "oracle" can be dumped yet`},
 		{"no scheme", settings{"dsn": "shop:hunter2@tcp(localhost)/shop"}, "must start with the kind"},
 		{"no such table", settings{"dsn": "sqlite:shop.db", "tables": []string{"t", "tt"}}, `no table "tt"`},
 		{"nothing left", settings{"dsn": "sqlite:shop.db", "exclude": []string{"*"}}, "no table matches"},

@@ -22,7 +22,7 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 // choose applies the globs. Its errors name a pattern that can only be a
 // mistake: a table that is missing from a backup is noticed too late.
 func choose(objects []Object, s Settings) (Selection, []Object, error) {
-	selection := Selection{Mode: s.Mode, Whole: true}
+	selection := Selection{Mode: s.Mode, Whole: true, All: slices.Contains(s.Tables, "*")}
 	var chosen []Object
 	var faults []error
 	used := make([]bool, len(s.Tables))
@@ -82,7 +82,20 @@ func matches(pattern, name string) bool {
 const (
 	schemaStep = "_schema"
 	finishStep = "_finish"
+	checkStep  = "_check"
+	loadStep   = "_load"
 )
+
+func stageStep(stage string) string { return "_" + stage }
+
+func ownStep(name string) bool {
+	switch name {
+	case schemaStep, finishStep, checkStep, loadStep,
+		stageStep("routines"), stageStep("views"), stageStep("triggers"):
+		return true
+	}
+	return false
+}
 
 const maxStepName = 80
 
@@ -94,7 +107,7 @@ var plainName = regexp.MustCompile(`^[\p{L}\p{Nd}_][\p{L}\p{Nd}_.-]*$`)
 // long, its beginning and a hash.
 func stepName(table string) string {
 	if plainName.MatchString(table) && len(table) <= maxStepName && !strings.HasPrefix(table, "__") &&
-		table != schemaStep && table != finishStep {
+		!ownStep(strings.ToLower(table)) {
 		return table
 	}
 	var b strings.Builder

@@ -4,25 +4,60 @@ import (
 	"context"
 	"io"
 	"time"
+
+	"github.com/stepd/stepd/sdk"
 )
 
 // Engine knows one kind of database. Its errors are for people; those that
 // another attempt would repeat are sdk.Permanent, and none holds a password.
+//
+// It loads either as a Loader or as a StepLoader.
 type Engine interface {
-	// Freeze fixes one consistent state of the database in dir, which it makes
-	// anew, durably: what Open reads later, in this process or in another, is
-	// that state. It never creates or changes the database.
-	Freeze(ctx context.Context, at Location, dir string) error
-	// Open opens what Freeze fixed in dir.
-	Open(ctx context.Context, dir string) (Source, error)
-	// Load brings a dump into a database: all of it or nothing.
+	// Name is what manifests call it; several schemes may mean one engine.
+	Name() string
+	// Freeze fixes one consistent state of the database: what Open reads later
+	// is that state. It never creates or changes the database. Where the state
+	// lies durably in dir, an own directory that is empty, held is nil, and Open
+	// may be called in another process. Else held is what keeps the state, open
+	// connections, and with it the state is lost.
+	Freeze(ctx context.Context, at Location, dir string) (held io.Closer, err error)
+	// Open opens what Freeze fixed; held is what it returned. Where the state is
+	// lost, the error is sdk.SessionLost.
+	Open(ctx context.Context, dir string, held io.Closer) (Source, error)
+}
+
+// Loader brings a dump into a database in one step: all of it or nothing.
+type Loader interface {
 	Load(ctx context.Context, loading Loading) error
+}
+
+// StepLoader brings a dump into a database file by file, as its statements
+// cannot be undone together. Its methods may be called again after a failure or
+// in another process, LoadTable side by side for several tables.
+type StepLoader interface {
+	// Admit refuses a database that must not be loaded into and makes one that
+	// is not there. It is asked once, before anything is loaded.
+	Admit(ctx context.Context, loading Loading) error
+	// LoadSchema makes the tables, empty (mode recreate), or makes those that
+	// are there ready for rows; dir is an own directory to keep things in.
+	LoadSchema(ctx context.Context, loading Loading, dir string) error
+	// LoadTable loads the rows of one table in place of those that it has, and
+	// compares what came of it with the manifest.
+	LoadTable(ctx context.Context, loading Loading, table Table) error
+	// LoadStage loads what WriteStage wrote.
+	LoadStage(ctx context.Context, loading Loading, stage Stage) error
+	// LoadRest loads what WriteRest wrote and undoes what LoadSchema did to make
+	// the tables ready.
+	LoadRest(ctx context.Context, loading Loading, dir string) error
 }
 
 // Location says where a database is.
 type Location struct {
-	Address string // the DSN without its scheme
-	BaseDir string // where relative paths start
+	Address  string     // the DSN without its scheme
+	BaseDir  string     // where relative paths start
+	Password sdk.Secret // "" where none is needed
+	// Connections is how many steps may read the state side by side.
+	Connections int
 }
 
 // Source reads one fixed state of a database. It is not safe for concurrent use.
@@ -35,15 +70,28 @@ type Source interface {
 	Facts(ctx context.Context) (Facts, error)
 	// WriteSchema writes statements that make the selected tables, empty.
 	WriteSchema(ctx context.Context, w io.Writer, s Selection) error
+	// CountRows tells about how many rows there are, for the progress.
 	CountRows(ctx context.Context, table string) (int64, error)
-	// WriteRows writes statements that insert the table's rows and returns how
-	// many there are. It holds a bounded number of rows in memory and calls seen
-	// now and then.
-	WriteRows(ctx context.Context, w io.Writer, table string, seen func(rows int64)) (int64, error)
-	// WriteRest writes what must come after all rows.
+	// WriteRows writes statements that insert the table's rows. It holds a
+	// bounded number of rows in memory and calls seen now and then.
+	WriteRows(ctx context.Context, w io.Writer, table string, seen func(rows int64)) (Rows, error)
+	// Stages names what else has steps of its own between the rows and the rest,
+	// in the order of loading: routines, views. Names of the database are in none.
+	Stages(ctx context.Context, s Selection) ([]string, error)
+	WriteStage(ctx context.Context, w io.Writer, s Selection, stage string) error
+	// WriteRest writes what must come after everything else.
 	WriteRest(ctx context.Context, w io.Writer, s Selection) error
-	// BrokenReferences counts rows of the tables whose foreign key points nowhere.
+	// BrokenReferences counts rows of the tables whose foreign key points
+	// nowhere; it is negative where they are not counted.
 	BrokenReferences(ctx context.Context, tables []string) (int64, error)
+}
+
+// Rows are what WriteRows wrote.
+type Rows struct {
+	Rows int64
+	// Checksum is one of the rows' content, whatever their order, that the engine
+	// compares after loading; "" for none.
+	Checksum string
 }
 
 // Object is a table or a view.
@@ -51,6 +99,9 @@ type Object struct {
 	Name  string
 	View  bool
 	Bytes int64 // about; of a table with what belongs to it
+	// Outside says why the table's rows may be of another moment than the
+	// snapshot's, "" for a table that is part of it.
+	Outside string
 	// Refused says why the object cannot be dumped, "" when it can.
 	Refused string
 }
@@ -67,6 +118,9 @@ type Selection struct {
 	Tables []string
 	Views  []string
 	Whole  bool // nothing is left out
+	// All says that the tables were chosen by "*": what belongs to the database
+	// rather than to a table is wanted too.
+	All bool
 }
 
 // Loading is one dump on its way into a database.

@@ -36,13 +36,25 @@ type Manifest struct {
 
 	Schema *File   `json:"schema,omitempty"`
 	Tables []Table `json:"tables,omitempty"`
+	Stages []Stage `json:"stages,omitempty"`
 	Finish *File   `json:"finish,omitempty"`
+
+	// OutsideSnapshot are tables whose rows may be of another moment than those
+	// of all others, as their storage has no transactions.
+	OutsideSnapshot []string `json:"outside_snapshot,omitempty"`
 }
 
 // Table is what was dumped of one table: the output "table" of its step.
 type Table struct {
-	Table string `json:"table"`
-	Rows  int64  `json:"rows"`
+	Table    string `json:"table"`
+	Rows     int64  `json:"rows"`
+	Checksum string `json:"checksum,omitempty"` // of the rows' content, as Rows has it
+	File
+}
+
+// Stage is a file between the rows and the rest: routines, views.
+type Stage struct {
+	Stage string `json:"stage"`
 	File
 }
 
@@ -54,6 +66,9 @@ func (m Manifest) Files() []File {
 	}
 	for _, table := range m.Tables {
 		files = append(files, table.File)
+	}
+	for _, stage := range m.Stages {
+		files = append(files, stage.File)
 	}
 	if m.Finish != nil {
 		files = append(files, *m.Finish)

@@ -2,10 +2,12 @@ package dump
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,14 +19,19 @@ const bytesPerSecond = 8 << 20
 
 // plan freezes the database and splits the dump into steps.
 //
-// The frozen copy lies in the run's own directory and outlives the processes, so
+// A frozen copy lies in the run's own directory and outlives the processes, so
 // that a crash of the plugin or of the daemon costs the step that was running and
-// no other. It goes with the run's directory.
+// no other. It goes with the run's directory. A state that lives in connections
+// is kept as the plan's session: when it is lost, all steps start again.
 func (d *dumper) plan(ctx context.Context, p *sdk.Plan[Settings]) error {
-	_, engine, at, err := d.engine(p.Settings.DSN, p.Info.BaseDir)
+	engine, at, err := d.engine(p.Settings.DSN, p.Info.BaseDir)
 	if err != nil {
 		return err
 	}
+	if at.Password, err = passwordOf(p.Settings.Password, p.Settings.PasswordFile, p.Info); err != nil {
+		return err
+	}
+	at.Connections = max(1, p.Settings.Connections)
 	target := targetOf(p.Settings, p.Info)
 	if err := claim(target, p.Info); err != nil {
 		return err
@@ -36,10 +43,14 @@ func (d *dumper) plan(ctx context.Context, p *sdk.Plan[Settings]) error {
 	if err := makeDir(dir, 0o700); err != nil {
 		return fmt.Errorf("make the directory of the snapshot: %w", err)
 	}
-	if err := engine.Freeze(ctx, at, dir); err != nil {
+	held, err := engine.Freeze(ctx, at, dir)
+	if err != nil {
 		return err
 	}
-	source, err := engine.Open(ctx, dir)
+	if held != nil {
+		p.Keep(held)
+	}
+	source, err := engine.Open(ctx, dir, held)
 	if err != nil {
 		return err
 	}
@@ -52,17 +63,35 @@ func (d *dumper) plan(ctx context.Context, p *sdk.Plan[Settings]) error {
 	if err != nil {
 		return err
 	}
-	return split(p, selection, tables)
+	stages, err := source.Stages(ctx, selection)
+	if err != nil {
+		return err
+	}
+	if outside := outsideSnapshot(tables); len(outside) > 0 {
+		p.Log().Warn("tables without transactions are not part of the snapshot: what others write into them meanwhile may be in the dump or not", "tables", strings.Join(outside, ", "))
+	}
+	return split(p, selection, tables, stages)
 }
 
-func split(p *sdk.Plan[Settings], selection Selection, tables []Object) error {
+func outsideSnapshot(tables []Object) []string {
+	var names []string
+	for _, table := range tables {
+		if table.Outside != "" {
+			names = append(names, table.Name)
+		}
+	}
+	return names
+}
+
+func split(p *sdk.Plan[Settings], selection Selection, tables []Object, stages []string) error {
 	settings := p.Settings
-	files := number(len(tables) + 1)
+	settings.Password = sdk.Secret{} // planned steps are stored
+	files := number(len(tables) + len(stages) + 1)
+	plan := rand.Text()
 	add := func(name string, order int, bytes int64, work part) error {
+		work.Plan = plan
 		settings.Part = &work
-		return p.Add(sdk.Planned[Settings]{Name: name, Settings: settings, Order: order,
-			Weight: 1 + float64(bytes)/(64<<10),
-			ETA:    max(10*time.Millisecond, time.Duration(float64(bytes)/bytesPerSecond*float64(time.Second)))})
+		return p.Add(planned(name, settings, order, bytes))
 	}
 	if selection.Mode == Recreate {
 		if err := add(schemaStep, 1, 0, part{Kind: partSchema, File: files.file(0, "schema")}); err != nil {
@@ -70,24 +99,62 @@ func split(p *sdk.Plan[Settings], selection Selection, tables []Object) error {
 		}
 	}
 	var total int64
-	taken := map[string]bool{}
+	names := stepNames{}
 	for i, table := range tables {
-		name := stepName(table.Name)
-		for try := 2; taken[strings.ToLower(name)]; try++ { // only where hashes of names are the same
-			name = fmt.Sprintf("%s-%d", stepName(table.Name), try)
-		}
-		taken[strings.ToLower(name)] = true
+		name := names.of(table.Name)
 		total += table.Bytes
 		if err := add(name, 2, table.Bytes, part{Kind: partTable, Table: table.Name, File: files.file(i+1, name)}); err != nil {
 			return err
 		}
 	}
+	next := len(tables) + 1
+	for i, stage := range stages {
+		if err := add(stageStep(stage), 3+i, 0, part{Kind: partStage, Stage: stage, File: files.file(next+i, stage)}); err != nil {
+			return err
+		}
+	}
+	next += len(stages)
 	// It reads all files again to check them.
-	if err := add(finishStep, 3, total/8, part{Kind: partFinish, File: files.file(len(tables)+1, "finish")}); err != nil {
+	if err := add(finishStep, 3+len(stages), total/8, part{Kind: partFinish, File: files.file(next, "finish")}); err != nil {
 		return err
 	}
-	p.Message("%s, about %s", sdk.Count(int64(len(tables)), "table"), sdk.Bytes(total))
+	message := fmt.Sprintf("%s, about %s", sdk.Count(int64(len(tables)), "table"), sdk.Bytes(total))
+	p.Message("%s%s", message, noteOutside(outsideSnapshot(tables)))
 	return nil
+}
+
+// noteOutside is what a message says of tables that are not in the snapshot.
+func noteOutside(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	shown := names
+	if len(shown) > 5 {
+		shown = append(slices.Clone(names[:5]), "...")
+	}
+	return fmt.Sprintf("; not in the snapshot: %s (%s without transactions)",
+		strings.Join(shown, ", "), sdk.Count(int64(len(names)), "table"))
+}
+
+// planned is a step with a weight and an ETA by the bytes that it has to do with.
+func planned[S any](name string, settings S, order int, bytes int64) sdk.Planned[S] {
+	return sdk.Planned[S]{Name: name, Settings: settings, Order: order,
+		Weight: 1 + float64(bytes)/(64<<10),
+		ETA:    max(10*time.Millisecond, time.Duration(float64(bytes)/bytesPerSecond*float64(time.Second)))}
+}
+
+// stepNames are the names that steps of a plan have, in small letters.
+type stepNames map[string]bool
+
+// of names the step of a table. Names are the same where tables differ in the
+// case of letters only, and where hashes of long names are the same.
+func (taken stepNames) of(table string) string {
+	name := stepName(table)
+	for try := 2; taken[strings.ToLower(name)]; try++ {
+		name = fmt.Sprintf("%s-%d", stepName(table), try)
+	}
+	taken[strings.ToLower(name)] = true
+	return name
 }
 
 func targetOf(s Settings, info sdk.Info) string {

@@ -13,17 +13,18 @@ import (
 )
 
 // run does one planned step. Each may be done again at any time: it reads the
-// frozen copy and replaces its own file.
+// frozen state and replaces its own file.
 func (d *dumper) run(ctx context.Context, step *sdk.Step[Settings]) error {
 	work := step.Settings.Part
 	if work == nil {
 		return sdk.Permanent(errors.New("the step was not planned: dumptables works only through its plan"))
 	}
-	scheme, engine, _, err := d.engine(step.Settings.DSN, step.Info.BaseDir)
+	engine, _, err := d.engine(step.Settings.DSN, step.Info.BaseDir)
 	if err != nil {
 		return err
 	}
-	source, err := engine.Open(ctx, frozenDir(step.Info))
+	held, _ := sdk.Session[io.Closer](step)
+	source, err := engine.Open(ctx, frozenDir(step.Info), held)
 	if err != nil {
 		return err
 	}
@@ -33,8 +34,10 @@ func (d *dumper) run(ctx context.Context, step *sdk.Step[Settings]) error {
 		return dumpTable(ctx, step, source)
 	case partSchema:
 		return dumpSchema(ctx, step, source)
+	case partStage:
+		return dumpStage(ctx, step, source)
 	case partFinish:
-		return finish(ctx, step, source, scheme)
+		return finish(ctx, step, source, engine.Name())
 	}
 	return sdk.Permanent(fmt.Errorf("the planned step has an unknown kind %q", work.Kind))
 }
@@ -46,20 +49,21 @@ func dumpTable(ctx context.Context, step *sdk.Step[Settings], source Source) err
 		return err
 	}
 	report := func(rows int64) {
-		step.Progress(float64(rows), float64(total), "")
+		step.Progress(float64(rows), float64(max(rows, total)), "")
 		step.Count(map[string]int64{"rows": rows})
 	}
 	table := Table{Table: work.Table}
 	table.File, err = writeFile(targetOf(step.Settings, step.Info), work.File, func(w io.Writer) error {
-		var err error
-		table.Rows, err = source.WriteRows(ctx, w, work.Table, report)
+		wrote, err := source.WriteRows(ctx, w, work.Table, report)
+		table.Rows, table.Checksum = wrote.Rows, wrote.Checksum
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("dump table %q: %w", work.Table, err)
 	}
-	report(table.Rows)
-	if err := keep(step.Info, partTable, table); err != nil {
+	step.Progress(1, 1, "") // the total was a guess
+	step.Count(map[string]int64{"rows": table.Rows})
+	if err := keep(step, partTable, table); err != nil {
 		return err
 	}
 	step.Message("%s, %s", sdk.Count(table.Rows, "row"), sdk.Bytes(table.Bytes))
@@ -78,14 +82,38 @@ func dumpSchema(ctx context.Context, step *sdk.Step[Settings], source Source) er
 		return fmt.Errorf("dump the schema: %w", err)
 	}
 	step.Message("%s", sdk.Count(int64(len(selection.Tables)), "table"))
-	return keep(step.Info, partSchema, Table{File: file})
+	return keep(step, partSchema, Table{File: file})
+}
+
+func dumpStage(ctx context.Context, step *sdk.Step[Settings], source Source) error {
+	selection, err := selected(ctx, step, source)
+	if err != nil {
+		return err
+	}
+	stage := step.Settings.Part.Stage
+	file, err := writeFile(targetOf(step.Settings, step.Info), step.Settings.Part.File, func(w io.Writer) error {
+		return source.WriteStage(ctx, w, selection, stage)
+	})
+	if err != nil {
+		return fmt.Errorf("dump the %s: %w", stage, err)
+	}
+	step.Message("%s", sdk.Bytes(file.Bytes))
+	return keep(step, partStage, Table{Table: stage, File: file})
 }
 
 // finish writes what comes after the rows, checks all files and completes the
 // manifest.
-func finish(ctx context.Context, step *sdk.Step[Settings], source Source, scheme string) error {
+func finish(ctx context.Context, step *sdk.Step[Settings], source Source, name string) error {
 	target := targetOf(step.Settings, step.Info)
-	selection, err := selected(ctx, step, source)
+	objects, err := source.Objects(ctx)
+	if err != nil {
+		return err
+	}
+	selection, tables, err := choose(objects, step.Settings)
+	if err != nil {
+		return err
+	}
+	stages, err := source.Stages(ctx, selection)
 	if err != nil {
 		return err
 	}
@@ -93,7 +121,7 @@ func finish(ctx context.Context, step *sdk.Step[Settings], source Source, scheme
 		return source.WriteRest(ctx, w, selection)
 	})
 	if err != nil {
-		return fmt.Errorf("dump indexes, views and triggers: %w", err)
+		return fmt.Errorf("dump what comes after the rows: %w", err)
 	}
 	facts, err := source.Facts(ctx)
 	if err != nil {
@@ -105,10 +133,11 @@ func finish(ctx context.Context, step *sdk.Step[Settings], source Source, scheme
 	}
 	manifest := Manifest{
 		Format: manifestFormat, Task: claimed.Task, Run: claimed.Run, Step: claimed.Step,
-		Engine: scheme, Mode: selection.Mode, Whole: selection.Whole,
+		Engine: name, Mode: selection.Mode, Whole: selection.Whole,
 		FrozenAt: facts.FrozenAt, Properties: facts.Properties, Finish: &last,
+		OutsideSnapshot: outsideSnapshot(tables),
 	}
-	if err := manifest.recall(step.Info, selection); err != nil {
+	if err := manifest.recall(step, selection, stages); err != nil {
 		return err
 	}
 	broken, err := source.BrokenReferences(ctx, selection.Tables)
@@ -117,7 +146,7 @@ func finish(ctx context.Context, step *sdk.Step[Settings], source Source, scheme
 		return context.Cause(ctx)
 	case err != nil:
 		step.Log().Warn("the foreign keys of the database could not be checked", "error", err)
-	default:
+	case broken >= 0:
 		manifest.BrokenReferences = &broken
 		if broken > 0 {
 			step.Log().Warn("the database holds rows whose foreign key points nowhere; they are dumped as they are", "rows", broken)
@@ -138,13 +167,13 @@ func finish(ctx context.Context, step *sdk.Step[Settings], source Source, scheme
 	if err := writeJSON(target, ManifestName, manifest); err != nil {
 		return fmt.Errorf("write the manifest: %w", err)
 	}
-	step.Message("%s, %d rows, %s", sdk.Count(int64(len(manifest.Tables)), "table"), manifest.Rows(), sdk.Bytes(total))
+	step.Message("%s, %d rows, %s%s", sdk.Count(int64(len(manifest.Tables)), "table"), manifest.Rows(), sdk.Bytes(total), noteOutside(manifest.OutsideSnapshot))
 	return step.Output("dump", map[string]any{
 		"dir": target, "tables": len(manifest.Tables), "rows": manifest.Rows(), "bytes": total,
 	})
 }
 
-// selected chooses again as the plan did: the frozen copy and the settings are
+// selected chooses again as the plan did: the frozen state and the settings are
 // the same.
 func selected(ctx context.Context, step *sdk.Step[Settings], source Source) (Selection, error) {
 	objects, err := source.Objects(ctx)
@@ -157,32 +186,42 @@ func selected(ctx context.Context, step *sdk.Step[Settings], source Source) (Sel
 
 // keep records what a step has written for the finish step, beside the snapshot:
 // outputs of the own plan are not to be read by its steps.
-func keep(info sdk.Info, kind partKind, table Table) error {
-	if err := writeJSON(frozenDir(info), recordName(kind, table.Table), table); err != nil {
+func keep(step *sdk.Step[Settings], kind partKind, table Table) error {
+	note := record{Plan: step.Settings.Part.Plan, Table: table}
+	if err := writeJSON(frozenDir(step.Info), recordName(kind, table.Table), note); err != nil {
 		return fmt.Errorf("record what was written: %w", err)
 	}
 	return nil
 }
 
-func recordName(kind partKind, table string) string {
+// record is what a step has written, and of which plan it was.
+type record struct {
+	Plan string `json:"plan"`
+	Table
+}
+
+func recordName(kind partKind, name string) string {
 	if kind == partSchema {
 		return "schema.json"
 	}
-	return "table-" + stepName(table) + ".json"
+	return string(kind) + "-" + stepName(name) + ".json"
 }
 
 // recall adds what the steps have recorded.
-func (m *Manifest) recall(info sdk.Info, selection Selection) error {
-	read := func(kind partKind, table string) (Table, error) {
-		var record Table
-		raw, err := os.ReadFile(filepath.Join(frozenDir(info), recordName(kind, table)))
+func (m *Manifest) recall(step *sdk.Step[Settings], selection Selection, stages []string) error {
+	read := func(kind partKind, name string) (Table, error) {
+		var note record
+		raw, err := os.ReadFile(filepath.Join(frozenDir(step.Info), recordName(kind, name)))
 		if err == nil {
-			err = json.Unmarshal(raw, &record)
+			err = json.Unmarshal(raw, &note)
+		}
+		if err == nil && note.Plan != step.Settings.Part.Plan {
+			err = errors.New("it is of another snapshot")
 		}
 		if err != nil {
-			return record, fmt.Errorf("read what the step of table %q has recorded: %w", table, err)
+			return note.Table, fmt.Errorf("read what the step of %s %q has recorded: %w", kind, name, err)
 		}
-		return record, nil
+		return note.Table, nil
 	}
 	if selection.Mode == Recreate {
 		record, err := read(partSchema, "")
@@ -197,6 +236,13 @@ func (m *Manifest) recall(info sdk.Info, selection Selection) error {
 			return err
 		}
 		m.Tables = append(m.Tables, record)
+	}
+	for _, stage := range stages {
+		record, err := read(partStage, stage)
+		if err != nil {
+			return err
+		}
+		m.Stages = append(m.Stages, Stage{Stage: stage, File: record.File})
 	}
 	return nil
 }

@@ -19,11 +19,15 @@ const (
 
 // Settings of the controller dumptables.
 type Settings struct {
-	DSN     string   `json:"dsn" jsonschema:"required,minLength=1" jsonschema_description:"The database: sqlite:PATH, relative to the task file."`
+	DSN     string   `json:"dsn" jsonschema:"required,minLength=1" jsonschema_description:"The database: sqlite:PATH, relative to the task file, or mysql://USER@HOST/DATABASE."`
 	Mode    Mode     `json:"mode,omitempty" jsonschema:"enum=recreate,enum=data_only" jsonschema_description:"recreate: drop and create each table; data_only: rows alone."`
 	Tables  []string `json:"tables,omitempty" jsonschema_description:"Names or globs of the tables and views to dump."`
 	Exclude []string `json:"exclude,omitempty" jsonschema_description:"Names or globs to leave out."`
 	Target  string   `json:"target,omitempty" jsonschema_description:"Directory to write into. Default: tables in the run's own directory."`
+
+	Password     sdk.Secret `json:"password,omitzero" jsonschema_description:"The password of the DSN's user."`
+	PasswordFile string     `json:"password_file,omitempty" jsonschema_description:"File that holds the password alone and that no other user may read."`
+	Connections  int        `json:"connections,omitempty" jsonschema:"minimum=1,maximum=32" jsonschema_description:"Connections with the same snapshot; more than one serve steps side by side."`
 
 	// Part is set in planned steps alone; task files cannot give it.
 	Part *part `json:"part,omitempty" jsonschema:"-"`
@@ -33,7 +37,11 @@ type Settings struct {
 type part struct {
 	Kind  partKind `json:"kind"`
 	Table string   `json:"table,omitempty"`
-	File  string   `json:"file"`
+	Stage string   `json:"stage,omitempty"`
+	File  string   `json:"file,omitempty"`
+	// Plan names the plan that the step is of: its finish takes nothing that a
+	// step of another one wrote.
+	Plan string `json:"plan,omitempty"`
 }
 
 type partKind string
@@ -41,14 +49,24 @@ type partKind string
 const (
 	partSchema partKind = "schema"
 	partTable  partKind = "table"
+	partStage  partKind = "stage"
 	partFinish partKind = "finish"
+	// Of restoretables alone.
+	partCheck partKind = "check"
+	partLoad  partKind = "load"
 )
 
 // RestoreSettings of the controller restoretables.
 type RestoreSettings struct {
-	DSN       string `json:"dsn" jsonschema:"required,minLength=1" jsonschema_description:"The database to load into: sqlite:PATH, relative to the task file."`
+	DSN       string `json:"dsn" jsonschema:"required,minLength=1" jsonschema_description:"The database to load into: sqlite:PATH, relative to the task file, or mysql://USER@HOST/DATABASE."`
 	Source    string `json:"source,omitempty" jsonschema_description:"Directory of the dump. Default: tables in the run's own directory."`
 	Overwrite bool   `json:"overwrite,omitempty" jsonschema_description:"Replace what the database holds already."`
+
+	Password     sdk.Secret `json:"password,omitzero" jsonschema_description:"The password of the DSN's user."`
+	PasswordFile string     `json:"password_file,omitempty" jsonschema_description:"File that holds the password alone and that no other user may read."`
+
+	// Part is set in planned steps alone; task files cannot give it.
+	Part *part `json:"part,omitempty" jsonschema:"-"`
 }
 
 // Plugin registers the controllers. engines holds the kinds of databases by the
@@ -59,7 +77,7 @@ func Plugin(version string, engines map[string]Engine) sdk.Plugin {
 		sdk.Controller[Settings]{
 			Summary:  "Dump the tables of a database into SQL files, from one snapshot, a step a table.",
 			Effect:   sdk.Idempotent,
-			Defaults: Settings{Mode: Recreate, Tables: []string{"*"}},
+			Defaults: Settings{Mode: Recreate, Tables: []string{"*"}, Connections: 1},
 			Plan:     d.plan,
 			Run:      d.run,
 		},
@@ -67,6 +85,7 @@ func Plugin(version string, engines map[string]Engine) sdk.Plugin {
 			Name:    "restoretables",
 			Summary: "Load a dump into a database, checked against its manifest.",
 			Effect:  sdk.Idempotent,
+			Plan:    d.planRestore,
 			Run:     d.restore,
 		},
 	}}
@@ -78,15 +97,15 @@ type dumper struct {
 
 // engine finds who knows the DSN. What the DSN holds behind its scheme may be a
 // password and is not repeated in errors.
-func (d *dumper) engine(dsn, baseDir string) (string, Engine, Location, error) {
+func (d *dumper) engine(dsn, baseDir string) (Engine, Location, error) {
 	scheme, address, found := strings.Cut(dsn, ":")
 	if engine, ok := d.engines[strings.ToLower(scheme)]; ok && found {
-		return strings.ToLower(scheme), engine, Location{Address: address, BaseDir: baseDir}, nil
+		return engine, Location{Address: address, BaseDir: baseDir, Connections: 1}, nil
 	}
 	known := sortedKeys(d.engines)
 	hint := fmt.Sprintf("known is %s, as in %q", strings.Join(known, ", "), "sqlite:./shop.db")
 	if found && strings.HasPrefix(address, "//") {
-		return "", nil, Location{}, sdk.Permanent(fmt.Errorf("setting dsn: no database of the kind %q can be dumped yet; %s", scheme, hint))
+		return nil, Location{}, sdk.Permanent(fmt.Errorf("setting dsn: no database of the kind %q can be dumped yet; %s", scheme, hint))
 	}
-	return "", nil, Location{}, sdk.Permanent(fmt.Errorf("setting dsn: it must start with the kind of database and a colon; %s", hint))
+	return nil, Location{}, sdk.Permanent(fmt.Errorf("setting dsn: it must start with the kind of database and a colon; %s", hint))
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,7 +20,13 @@ import (
 // Engine implements dump.Engine. The address of a database is its path.
 type Engine struct{}
 
-var _ dump.Engine = Engine{}
+var (
+	_ dump.Engine = Engine{}
+	_ dump.Loader = Engine{}
+)
+
+// Name implements dump.Engine.
+func (Engine) Name() string { return "sqlite" }
 
 // busyTimeout is how long SQLite itself waits for a lock, in milliseconds.
 const busyTimeout = 5000
@@ -78,3 +85,11 @@ func quoted(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""
 
 // literal is a text as SQL has it.
 func literal(text string) string { return `'` + strings.ReplaceAll(text, `'`, `''`) + `'` }
+
+// Stages implements dump.Source: everything comes with the rest.
+func (s *source) Stages(context.Context, dump.Selection) ([]string, error) { return nil, nil }
+
+// WriteStage implements dump.Source.
+func (s *source) WriteStage(_ context.Context, _ io.Writer, _ dump.Selection, stage string) error {
+	return fmt.Errorf("an SQLite database has no stage %q", stage)
+}

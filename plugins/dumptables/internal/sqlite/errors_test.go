@@ -81,7 +81,10 @@ func TestWhatTheUserMayNotDoIsNotTriedAgain(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			err = asNobody(t, func() error { return Engine{}.Freeze(t.Context(), dump.Location{Address: path}, run) })
+			err = asNobody(t, func() error {
+				_, err := Engine{}.Freeze(t.Context(), dump.Location{Address: path}, run)
+				return err
+			})
 			if err == nil || !permanent(err) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v", err)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -22,7 +23,11 @@ const frozenName = "snapshot.db"
 // user_version and application_id, and a database in WAL mode needs nothing else.
 //
 // While it copies, a database in rollback-journal mode cannot be written.
-func (Engine) Freeze(ctx context.Context, at dump.Location, dir string) error {
+func (Engine) Freeze(ctx context.Context, at dump.Location, dir string) (io.Closer, error) {
+	return nil, freeze(ctx, at, dir)
+}
+
+func freeze(ctx context.Context, at dump.Location, dir string) error {
 	path, err := pathOf(at)
 	if err != nil {
 		return err
@@ -87,7 +92,7 @@ func syncPath(path string) error {
 }
 
 // Open implements dump.Engine.
-func (Engine) Open(ctx context.Context, dir string) (dump.Source, error) {
+func (Engine) Open(ctx context.Context, dir string, _ io.Closer) (dump.Source, error) {
 	path := filepath.Join(dir, frozenName)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return nil, sdk.Permanent(fmt.Errorf("the run's snapshot %s is gone: start the task again", path))

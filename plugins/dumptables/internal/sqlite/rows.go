@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/stepd/stepd/plugins/dumptables/internal/dump"
 	"github.com/stepd/stepd/sdk"
 )
 
@@ -33,20 +34,20 @@ func (s *source) CountRows(ctx context.Context, table string) (int64, error) {
 }
 
 // WriteRows implements dump.Source.
-func (s *source) WriteRows(ctx context.Context, w io.Writer, table string, seen func(int64)) (int64, error) {
+func (s *source) WriteRows(ctx context.Context, w io.Writer, table string, seen func(int64)) (dump.Rows, error) {
 	shape, err := s.shape(ctx, table)
 	if err != nil {
-		return 0, err
+		return dump.Rows{}, err
 	}
 	out := newScript(w)
 	out.begin("rows of table " + table)
 	var rows int64
 	if !shape.external { // else its rows are another table's, and the index is rebuilt at the end
 		if rows, err = s.writeRows(ctx, out, table, shape, seen); err != nil {
-			return rows, err
+			return dump.Rows{}, err
 		}
 	}
-	return rows, out.end()
+	return dump.Rows{Rows: rows}, out.end()
 }
 
 func (s *source) writeRows(ctx context.Context, out *script, table string, shape shape, seen func(int64)) (int64, error) {
