@@ -11,13 +11,24 @@ type Backend interface {
 	Status(ctx context.Context) (Status, error)
 	Plugins(ctx context.Context) (PluginList, error)
 
-	// Validate returns nil or an *Error with the problems of all files.
-	Validate(ctx context.Context, files []TaskFile) error
+	// Validate returns an *Error with the problems of all files, if there are any.
+	Validate(ctx context.Context, files []TaskFile) (ValidateResult, error)
 	Apply(ctx context.Context, who Caller, request ApplyRequest) (ApplyResult, error)
 	Tasks(ctx context.Context, after string, limit int) (Page[Task], error)
 	Task(ctx context.Context, name string) (Task, error)
 	DeleteTask(ctx context.Context, who Caller, name string) error
 	SetDisabled(ctx context.Context, who Caller, name string, disabled bool) (Task, error)
+	Pause(ctx context.Context, who Caller, name string, request PauseRequest) (Task, error)
+	Resume(ctx context.Context, who Caller, name string) (Task, error)
+
+	// Next pages through the runs that schedules will make, the earliest first:
+	// one for each schedule, its next.
+	Next(ctx context.Context, after string, limit int) (Page[Upcoming], error)
+	History(ctx context.Context, query HistoryQuery) (Page[Slot], error)
+	// Explain says what a spec means. A faulty one is an *Error with a Problem,
+	// whose Path is the field of the request.
+	Explain(ctx context.Context, request ExplainRequest) (Explanation, error)
+	ExplainTask(ctx context.Context, query ExplainQuery) (Explanations, error)
 
 	Start(ctx context.Context, who Caller, request RunRequest) (Run, error)
 	Cancel(ctx context.Context, who Caller, ref string) (Run, error)

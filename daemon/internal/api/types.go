@@ -14,7 +14,7 @@ const Schema = 1
 type Task struct {
 	Name             string          `json:"name"`
 	Description      string          `json:"description,omitempty"`
-	Status           string          `json:"status"` // ready or disabled
+	Status           string          `json:"status"` // disabled, paused, scheduled (something is due) or ready
 	CreatedBy        string          `json:"created_by,omitempty"`
 	Dir              string          `json:"dir,omitempty"`
 	Settings         json.RawMessage `json:"settings,omitempty"`
@@ -22,6 +22,12 @@ type Task struct {
 	MaxExecutionTime string          `json:"max_execution_time,omitempty"` // "1h30m0s"
 	Steps            []TaskStep      `json:"steps,omitempty"`              // left out in lists
 	StepCount        int             `json:"step_count"`
+	Schedules        []Schedule      `json:"schedules,omitempty"` // left out in lists
+	ScheduleCount    int             `json:"schedule_count,omitempty"`
+	Expect           *Expect         `json:"expect,omitempty"`    // left out in lists
+	OnMissed         []TaskStep      `json:"on_missed,omitempty"` // left out in lists
+	Pause            *Pause          `json:"paused,omitempty"`
+	NextDue          *time.Time      `json:"next_due,omitempty"` // when its schedules make the next run
 	Version          uint64          `json:"version"`
 	CreatedAt        time.Time       `json:"created_at"`
 	UpdatedAt        time.Time       `json:"updated_at"`
@@ -59,7 +65,10 @@ type Run struct {
 	Failed          int        `json:"failed"`
 	Skipped         int        `json:"skipped"`
 	CancelRequested bool       `json:"cancel_requested,omitempty"`
+	Trigger         string     `json:"trigger,omitempty"` // manual, restart, schedule or on_missed
 	StartedBy       string     `json:"started_by,omitempty"`
+	Schedule        string     `json:"schedule,omitempty"`      // that made it
+	ScheduledFor    *time.Time `json:"scheduled_for,omitempty"` // nominal time
 	RestartOf       uint64     `json:"restart_of,omitempty"`
 	TaskVersion     uint64     `json:"task_version"`
 	CreatedAt       time.Time  `json:"created_at"`
@@ -98,7 +107,9 @@ type RunDetail struct {
 	Active  []Step   `json:"active,omitempty"`  // planned steps that run or wait
 	Faults  []Step   `json:"faults,omitempty"`  // planned steps that failed, the first 20
 	Outputs []Output `json:"outputs,omitempty"` // of the steps of the definition
-	WorkDir string   `json:"work_dir,omitempty"`
+	// Timezone is that of the schedule that made it, while the task has it.
+	Timezone string `json:"timezone,omitempty"`
+	WorkDir  string `json:"work_dir,omitempty"`
 }
 
 // Output is a value that a step left.
@@ -191,6 +202,8 @@ type Applied struct {
 	Action  string `json:"action"` // created, changed, unchanged
 	Version uint64 `json:"version"`
 	Steps   int    `json:"steps"`
+	// Next is the run that its schedules make first.
+	Next *Upcoming `json:"next,omitempty"`
 }
 
 // RunRequest starts a run.

@@ -39,9 +39,13 @@ func (b *backend) Plugins(context.Context) (api.PluginList, error) {
 	return list, nil
 }
 
-func (b *backend) Validate(ctx context.Context, files []api.TaskFile) error {
-	_, err := b.parse(ctx, files)
-	return err
+func (b *backend) Validate(ctx context.Context, files []api.TaskFile) (api.ValidateResult, error) {
+	tasks, err := b.parse(ctx, files)
+	result := api.ValidateResult{Tasks: []api.Valid{}}
+	for i, t := range tasks { // as many as files, when there is no error
+		result.Tasks = append(result.Tasks, api.Valid{Task: t.Name, File: files[i].Name, Steps: len(t.Steps)})
+	}
+	return result, err
 }
 
 // parse reads all files and collects the problems of all.

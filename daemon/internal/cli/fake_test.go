@@ -109,7 +109,9 @@ func (b *backend) check(files []api.TaskFile) error {
 	return &api.Error{Code: api.CodeInvalid, Message: "the task files have problems", Problems: problems}
 }
 
-func (b *backend) Validate(_ context.Context, files []api.TaskFile) error { return b.check(files) }
+func (b *backend) Validate(_ context.Context, files []api.TaskFile) (api.ValidateResult, error) {
+	return api.ValidateResult{}, b.check(files)
+}
 
 func (b *backend) Apply(_ context.Context, _ api.Caller, r api.ApplyRequest) (api.ApplyResult, error) {
 	var result api.ApplyResult

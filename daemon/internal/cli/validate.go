@@ -22,7 +22,7 @@ standard input.`,
 			if err != nil {
 				return err
 			}
-			if err := c.Validate(ctx, files); err != nil {
+			if _, err := c.Validate(ctx, files); err != nil {
 				return err
 			}
 			if e.json() {

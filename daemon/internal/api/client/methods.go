@@ -21,9 +21,8 @@ func (c *Client) Plugins(ctx context.Context) (api.PluginList, error) {
 
 // Validate checks task files and saves nothing. Faulty ones are an *api.Error
 // with the problems of all of them.
-func (c *Client) Validate(ctx context.Context, files []api.TaskFile) error {
-	_, err := call[nothing](ctx, c, http.MethodPost, api.RouteValidate, nil, api.ValidateRequest{Files: files})
-	return err
+func (c *Client) Validate(ctx context.Context, files []api.TaskFile) (api.ValidateResult, error) {
+	return call[api.ValidateResult](ctx, c, http.MethodPost, api.RouteValidate, nil, api.ValidateRequest{Files: files})
 }
 
 // Apply saves the tasks of all files or of none.

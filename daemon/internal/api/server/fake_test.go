@@ -65,6 +65,11 @@ var (
 	aPlugins = api.PluginList{Dirs: []string{"/p"}, Plugins: []api.Plugin{{Name: "http", Path: "/p/http", State: "known"}}}
 	aLine    = api.LogLine{Time: when, Level: "info", Step: "tables", Message: "a line\nand another", Fields: json.RawMessage(`{"n":1}`)}
 	anEvent  = api.Event{Type: "snapshot", Run: aRun, Active: []api.Step{aStep}}
+	aPause   = api.Task{Name: "backup", Status: "paused", Pause: &api.Pause{By: "ada", At: when, Until: &when, Reason: "moving house"}}
+	aNext    = api.Upcoming{Task: "backup", Schedule: "nightly", ScheduledFor: when, Due: when.Add(time.Minute), Jitter: "10m0s", Timezone: "Europe/Berlin"}
+	aSlot    = api.Slot{Task: "backup", Schedule: "nightly", First: when, Last: when, Count: 1, Outcome: "ran_late", Run: "backup/42", DecidedAt: when, LateSeconds: &half}
+	aMeaning = api.Explanation{Spec: "30 2 * * *", Timezone: "Europe/Berlin", Summary: "at 02:30", Times: []api.Occurrence{{At: when, Due: when, Notes: []string{"a gap"}, Excluded: true}}}
+	aValid   = api.ValidateResult{Tasks: []api.Valid{{Task: "backup", File: "b.yaml", Steps: 2, Next: &aNext}}}
 	anApply  = api.ApplyResult{Tasks: []api.Applied{{Task: "backup", File: "b.yaml", Action: "created", Version: 1, Steps: 1}}}
 )
 
@@ -77,8 +82,26 @@ func (b *backend) Status(ctx context.Context) (api.Status, error) {
 func (b *backend) Plugins(context.Context) (api.PluginList, error) {
 	return aPlugins, b.called("plugins")
 }
-func (b *backend) Validate(_ context.Context, files []api.TaskFile) error {
-	return b.called("validate %v", files)
+func (b *backend) Validate(_ context.Context, files []api.TaskFile) (api.ValidateResult, error) {
+	return aValid, b.called("validate %v", files)
+}
+func (b *backend) Pause(_ context.Context, who api.Caller, name string, r api.PauseRequest) (api.Task, error) {
+	return aPause, b.by(who, "pause %q %v %q %q", name, r.Until, r.For, r.Reason)
+}
+func (b *backend) Resume(_ context.Context, who api.Caller, name string) (api.Task, error) {
+	return aTask, b.by(who, "resume %q", name)
+}
+func (b *backend) Next(_ context.Context, after string, limit int) (api.Page[api.Upcoming], error) {
+	return api.Page[api.Upcoming]{Items: []api.Upcoming{aNext}, Next: "n"}, b.called("next %q %d", after, limit)
+}
+func (b *backend) History(_ context.Context, q api.HistoryQuery) (api.Page[api.Slot], error) {
+	return api.Page[api.Slot]{Items: []api.Slot{aSlot}, Next: "n"}, b.called("history %v", q)
+}
+func (b *backend) Explain(_ context.Context, r api.ExplainRequest) (api.Explanation, error) {
+	return aMeaning, b.called("explain %v", r)
+}
+func (b *backend) ExplainTask(_ context.Context, q api.ExplainQuery) (api.Explanations, error) {
+	return api.Explanations{Task: "backup", Items: []api.Explanation{aMeaning}}, b.called("explain task %v", q)
 }
 func (b *backend) Apply(_ context.Context, who api.Caller, r api.ApplyRequest) (api.ApplyResult, error) {
 	return anApply, b.by(who, "apply %v", r)

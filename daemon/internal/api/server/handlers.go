@@ -33,7 +33,9 @@ func (s *Server) validate(r *request) (any, error) {
 	if err := filled(req.Files); err != nil {
 		return nil, err
 	}
-	return done{}, s.backend.Validate(r.ctx(), req.Files)
+	result, err := s.backend.Validate(r.ctx(), req.Files)
+	result.Tasks = some(result.Tasks)
+	return value(result, err)
 }
 
 func (s *Server) apply(r *request) (any, error) {

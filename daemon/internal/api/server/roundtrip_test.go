@@ -30,7 +30,7 @@ func methods() []method {
 	return []method{
 		{"status", func(ctx ctx, c cl) (any, error) { return c.Status(ctx) }, `status`, aStatus, false},
 		{"plugins", func(ctx ctx, c cl) (any, error) { return c.Plugins(ctx) }, `plugins`, aPlugins, false},
-		{"validate", func(ctx ctx, c cl) (any, error) { return nil, c.Validate(ctx, []api.TaskFile{file}) }, `validate [{b.yaml /d name: backup}]`, nil, false},
+		{"validate", func(ctx ctx, c cl) (any, error) { return c.Validate(ctx, []api.TaskFile{file}) }, `validate [{b.yaml /d name: backup}]`, aValid, false},
 		{"apply", func(ctx ctx, c cl) (any, error) {
 			return c.Apply(ctx, api.ApplyRequest{Files: []api.TaskFile{file}, DryRun: true})
 		}, `apply {[{b.yaml /d name: backup}] true}`, anApply, true},
@@ -41,6 +41,24 @@ func methods() []method {
 		{"delete", func(ctx ctx, c cl) (any, error) { return nil, c.DeleteTask(ctx, "backup") }, `delete "backup"`, nil, true},
 		{"enable", func(ctx ctx, c cl) (any, error) { return c.SetDisabled(ctx, "backup", false) }, `disable "backup" false`, aTask, true},
 		{"disable", func(ctx ctx, c cl) (any, error) { return c.SetDisabled(ctx, "backup", true) }, `disable "backup" true`, aTask, true},
+		{"pause until", func(ctx ctx, c cl) (any, error) {
+			return c.Pause(ctx, "backup", api.PauseRequest{Until: &when, Reason: "moving house"})
+		}, `pause "backup" 2026-11-24 06:00:00 +0000 UTC "" "moving house"`, aPause, true},
+		{"pause for", func(ctx ctx, c cl) (any, error) { return c.Pause(ctx, "backup", api.PauseRequest{For: "2d"}) }, `pause "backup" <nil> "2d" ""`, aPause, true},
+		{"pause", func(ctx ctx, c cl) (any, error) { return c.Pause(ctx, "a/b", api.PauseRequest{}) }, `pause "a/b" <nil> "" ""`, aPause, true},
+		{"resume", func(ctx ctx, c cl) (any, error) { return c.Resume(ctx, "backup") }, `resume "backup"`, aTask, true},
+		{"next", func(ctx ctx, c cl) (any, error) { return c.Next(ctx, "1/a/b", 7) }, `next "1/a/b" 7`, api.Page[api.Upcoming]{Items: []api.Upcoming{aNext}, Next: "n"}, false},
+		{"history", func(ctx ctx, c cl) (any, error) {
+			return c.History(ctx, api.HistoryQuery{Task: "backup", Schedule: "nightly", After: "1/nightly", Limit: 3})
+		}, `history {backup nightly 1/nightly 3}`, api.Page[api.Slot]{Items: []api.Slot{aSlot}, Next: "n"}, false},
+		{"history of all", func(ctx ctx, c cl) (any, error) { return c.History(ctx, api.HistoryQuery{Task: "backup"}) }, `history {backup   50}`, api.Page[api.Slot]{Items: []api.Slot{aSlot}, Next: "n"}, false},
+		{"explain", func(ctx ctx, c cl) (any, error) {
+			return c.Explain(ctx, api.ExplainRequest{Spec: "30 2 * * *", Timezone: "Europe/Berlin", Count: 9, From: "2026-12-01", Jitter: "10m", Start: "s", End: "e", Exclude: []string{"12-25", "12-26"}})
+		}, `explain {30 2 * * * Europe/Berlin 9 2026-12-01 10m s e [12-25 12-26]}`, aMeaning, false},
+		{"explain a task", func(ctx ctx, c cl) (any, error) {
+			return c.ExplainTask(ctx, api.ExplainQuery{Task: "backup", Schedule: "nightly", Count: 9, From: "2026-12-01"})
+		}, `explain task {backup nightly 9 2026-12-01}`, api.Explanations{Task: "backup", Items: []api.Explanation{aMeaning}}, false},
+		{"explain as many as usual", func(ctx ctx, c cl) (any, error) { return c.ExplainTask(ctx, api.ExplainQuery{Task: "backup"}) }, `explain task {backup  5 }`, api.Explanations{Task: "backup", Items: []api.Explanation{aMeaning}}, false},
 		{"start", func(ctx ctx, c cl) (any, error) { return c.Start(ctx, api.RunRequest{Task: "backup"}) }, `start {backup}`, aRun, true},
 		{"cancel", func(ctx ctx, c cl) (any, error) { return c.Cancel(ctx, "backup/42") }, `cancel "backup/42"`, aRun, true},
 		{"cancel the newest", func(ctx ctx, c cl) (any, error) { return c.Cancel(ctx, "backup") }, `cancel "backup"`, aRun, true},

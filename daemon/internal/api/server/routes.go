@@ -28,6 +28,13 @@ func (s *Server) routes() http.Handler {
 	s.route(mux, api.RouteTask, methods{http.MethodGet: s.answer(s.task), http.MethodDelete: s.answer(s.deleteTask)})
 	post(api.RouteEnable, s.setDisabled(false))
 	post(api.RouteDisable, s.setDisabled(true))
+	post(api.RoutePause, s.pause)
+	post(api.RouteResume, s.resume)
+
+	get(api.RouteNext, s.next)
+	get(api.RouteHistory, s.history)
+	get(api.RouteTimes, s.explainTask)
+	post(api.RouteExplain, s.explain)
 
 	s.route(mux, api.RouteRuns, methods{http.MethodGet: s.answer(s.runs), http.MethodPost: s.answer(s.start)})
 	get(api.RouteRun, s.run)
