@@ -1,0 +1,249 @@
+package schedule
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	fiveFields = "minute, hour, day of the month, month, day of the week"
+	cronHint   = `five fields: ` + fiveFields + `; "30 2 * * *" is each day at 02:30`
+)
+
+// odd finds what is no spec of fields at all.
+func odd(text string) *textFault {
+	lower := strings.ToLower(text)
+	words := strings.Fields(lower)
+	switch {
+	case text == "":
+		return &textFault{message: "is empty", hint: cronHint}
+	case len(text) > maxCron:
+		return &textFault{message: fmt.Sprintf("is %d bytes long, at most %d are allowed", len(text), maxCron)}
+	case !utf8.ValidString(text):
+		return &textFault{message: "is not valid UTF-8"}
+	case strings.Contains(lower, "tz="):
+		hint := "write the time zone with the key timezone"
+		if _, zone, _ := strings.Cut(words[0], "tz="); zone != "" && strings.HasPrefix(lower, words[0]) {
+			hint = "write timezone: " + text[len(words[0])-len(zone):len(words[0])] + " beside it"
+		}
+		return &textFault{offset: strings.Index(lower, "tz=") - lead(lower, "cron_"), message: "holds a time zone", hint: hint}
+	case words[0] == "@every" || words[0] == "every":
+		return everyFault(text, words)
+	case words[0] == "@reboot":
+		return &textFault{message: "has @reboot, which is no time", hint: `a schedule has times; what is to run at each start of the machine is started by its init system with "stepd run"`}
+	}
+	if fault := systemd(text, words); fault != nil {
+		return fault
+	}
+	return nil
+}
+
+// lead is the length of the prefix if it stands before tz=.
+func lead(text, prefix string) int {
+	if strings.Contains(text, prefix+"tz=") {
+		return len(prefix)
+	}
+	return 0
+}
+
+func everyFault(text string, words []string) *textFault {
+	hint := "use the key every, as in every: 15m"
+	if len(words) > 1 {
+		if d, err := parseLength(strings.Join(words[1:], "")); err == nil {
+			hint = "use the key every: " + length(d) + "; its times are counted from when the schedule was saved, or from its anchor"
+		}
+	}
+	return &textFault{message: "has " + quoted(text) + ", which is no cron spec", hint: hint}
+}
+
+// systemd knows times of day where fields should be: systemd's calendar, or what people write first.
+func systemd(text string, words []string) *textFault {
+	if !strings.Contains(text, ":") {
+		return nil
+	}
+	for _, word := range words {
+		hours, rest, ok := strings.Cut(word, ":")
+		minutes, _, _ := strings.Cut(rest, ":")
+		hour, err1 := strconv.Atoi(hours)
+		minute, err2 := strconv.Atoi(minutes)
+		if !ok || err1 != nil || err2 != nil || hour < 0 || hour > 23 || minute < 0 || minute > 59 {
+			continue
+		}
+		days := "*"
+		if head := strings.ReplaceAll(words[0], "..", "-"); head != word {
+			if f := (&cronField{text: head}); len(f.parse(dowField)) == 0 && !digits(head) {
+				days = head
+			}
+		}
+		return &textFault{offset: strings.Index(strings.ToLower(text), word), message: "has the time of day " + word + " where cron has fields",
+			hint: fmt.Sprintf(`write "%d %d * * %s"`, minute, hour, days)}
+	}
+	return &textFault{offset: strings.Index(text, ":"), message: "has a colon, which is not part of any cron spec", hint: cronHint}
+}
+
+// unknownWord is the fault of a word with an @ that is not known.
+func unknownWord(text string) textFault {
+	known := []string{"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
+	return textFault{message: "has the unknown word " + quoted(text), hint: didYouMean(text, known)}
+}
+
+// fieldCount is the fault of a spec with too few or too many fields.
+func fieldCount(fields []cronField, offset int) textFault {
+	hint := cronHint
+	switch n := len(fields); {
+	case n == 1:
+		word := strings.ToLower(fields[0].text)
+		for _, known := range []string{"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"} {
+			if strings.TrimPrefix(known, "@") == word {
+				hint = "write " + known
+			}
+		}
+	case n == 7:
+		hint = "a year cannot be given, nor a command: use start and end for the years, and leave out what follows the day of the week"
+	case n > 7:
+		hint = "the spec ends with the day of the week; what is to be run are the steps of the task"
+	}
+	at := offset
+	if len(fields) > 6 {
+		at += fields[6].offset
+	}
+	return textFault{offset: at, message: fmt.Sprintf("has %s, needed are five (%s), or six with the second first", count(len(fields), "field"), fiveFields), hint: hint}
+}
+
+// foreign knows what other schedulers have in a field, and this one has not.
+func foreign(text string, place cronPlace) *textFault {
+	upper := strings.ToUpper(text)
+	isDay := place.name == "day of the month" || place.name == "day of the week"
+	last := upper == "L" || strings.HasPrefix(upper, "L-") || upper == "LW" || isDay && len(upper) > 1 && strings.HasSuffix(upper, "L") && upper != "JUL"
+	switch {
+	case isDay && last:
+		return &textFault{message: fmt.Sprintf("has %s as the %s: the last day cannot be named", quoted(text), place.name),
+			hint: "use a day that each month has, 28 at most, or the first day of the next month"}
+	case isDay && len(upper) > 1 && strings.HasSuffix(upper, "W") && digits(upper[:len(upper)-1]):
+		return &textFault{message: fmt.Sprintf("has %s as the %s: the nearest working day cannot be named", quoted(text), place.name),
+			hint: "name the day itself"}
+	case isDay && strings.Contains(upper, "#"):
+		return &textFault{message: fmt.Sprintf("has %s as the %s: a day cannot be counted within the month", quoted(text), place.name),
+			hint: "name the days of the week or of the month"}
+	case strings.Contains(text, ".."):
+		return &textFault{message: fmt.Sprintf("has the %s %s", place.name, quoted(text)), hint: "a range has a hyphen: " + strings.ReplaceAll(text, "..", "-")}
+	case text == "H" || strings.HasPrefix(text, "H/") || strings.HasPrefix(text, "H("):
+		return &textFault{message: fmt.Sprintf("has %s as the %s, which stands for a drawn value elsewhere", quoted(text), place.name),
+			hint: "write a number, and use jitter to spread the times"}
+	case strings.HasPrefix(text, "~") || strings.Contains(text, "~"):
+		return &textFault{message: fmt.Sprintf("has %s as the %s, which stands for a drawn value elsewhere", quoted(text), place.name),
+			hint: "write a number, and use jitter to spread the times"}
+	}
+	return nil
+}
+
+// meant guesses the name that a word in a field stands for.
+func meant(text string, place cronPlace) string {
+	if place.names == nil {
+		if strings.Contains(text, ";") || strings.Contains(text, "|") {
+			return "values are divided by commas"
+		}
+		return ""
+	}
+	lower := strings.ToLower(text)
+	var starts [][2]string
+	if place.max == 6 {
+		// As days are called in English, German, French, Italian, Spanish and Dutch, where that leaves no doubt.
+		starts = [][2]string{{"dim", "sun"}, {"dom", "sun"}, {"so", "sun"}, {"su", "sun"}, {"zo", "sun"},
+			{"mo", "mon"}, {"lu", "mon"}, {"ma", "tue"}, {"di", "tue"}, {"tu", "tue"}, {"me", "wed"}, {"mi", "wed"}, {"we", "wed"}, {"wo", "wed"},
+			{"do", "thu"}, {"je", "thu"}, {"ju", "thu"}, {"gi", "thu"}, {"th", "thu"}, {"fr", "fri"}, {"ve", "fri"}, {"vi", "fri"}, {"vr", "fri"},
+			{"sa", "sat"}, {"sá", "sat"}, {"za", "sat"}}
+	} else {
+		starts = [][2]string{{"ene", "jan"}, {"jä", "jan"}, {"gen", "jan"}, {"ja", "jan"}, {"fe", "feb"}, {"fé", "feb"}, {"mar", "mar"}, {"mär", "mar"}, {"mrz", "mar"},
+			{"maa", "mar"}, {"ap", "apr"}, {"av", "apr"}, {"abr", "apr"}, {"mai", "may"}, {"mag", "may"}, {"may", "may"}, {"mei", "may"}, {"juin", "jun"}, {"jun", "jun"}, {"giu", "jun"},
+			{"jul", "jul"}, {"juil", "jul"}, {"lug", "jul"}, {"ago", "aug"}, {"ao", "aug"}, {"au", "aug"}, {"set", "sep"}, {"se", "sep"}, {"ok", "oct"}, {"oc", "oct"}, {"ot", "oct"},
+			{"no", "nov"}, {"de", "dec"}, {"dé", "dec"}, {"di", "dec"}}
+	}
+	for _, s := range starts {
+		if strings.HasPrefix(lower, s[0]) {
+			return "did you mean " + s[1] + "?"
+		}
+	}
+	return didYouMean(lower, place.names)
+}
+
+// didYouMean suggests the known word that is most like the given one, or nothing.
+func didYouMean(word string, known []string) string {
+	if best := nearest(word, known); best != "" {
+		return fmt.Sprintf("did you mean %q?", best)
+	}
+	return ""
+}
+
+func nearest(word string, known []string) string {
+	if len(word) > 100 {
+		return ""
+	}
+	best, least := "", max(2, len(word)/3+1)
+	for _, k := range known {
+		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < least {
+			best, least = k, d
+		}
+	}
+	return best
+}
+
+// distance counts the insertions, deletions and replacements that turn a into b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// quoted shows a text of others within a message.
+func quoted(text string) string { return strconv.Quote(cut(text)) }
+
+// cut keeps a text of others short.
+func cut(text string) string {
+	const most = 60
+	text = strings.ToValidUTF8(text, "?")
+	if utf8.RuneCountInString(text) <= most {
+		return text
+	}
+	return string([]rune(text)[:most-3]) + "..."
+}
+
+// count writes "1 field" or "3 fields".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+// list writes "a", "a and b", or "a, b and c".
+func list(items []string, word string) string {
+	switch n := len(items); n {
+	case 0:
+		return ""
+	case 1:
+		return items[0]
+	default:
+		return strings.Join(items[:n-1], ", ") + " " + word + " " + items[n-1]
+	}
+}
+
+// oneLine reports whether the text holds no character that steers a terminal.
+func oneLine(text string) bool { return !slices.ContainsFunc([]rune(text), unicode.IsControl) }
