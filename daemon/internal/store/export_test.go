@@ -12,6 +12,11 @@ func VerifyRecord(bucketName string, k, value []byte) error {
 	return err
 }
 
+// SealRecord makes the value of a record, as a write would.
+func SealRecord(bucketName string, k, payload []byte) ([]byte, error) {
+	return newEncoder().seal(bucket(slices.Index(bucketNames[:], bucketName)), k, payload)
+}
+
 // SealSchema makes the record of the newest schema's version.
 func SealSchema() ([]byte, error) {
 	return newEncoder().marshal(bucketMeta, key(keySchema), schemaRecord{Version: firstSchema + len(migrations())})

@@ -2,11 +2,13 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -91,7 +93,8 @@ func newRun(tx *store.Tx, name string, version uint64) (task.Run, error) {
 	return run, tx.PutRun(run)
 }
 
-// fill writes runs with steps, checkpoints and outputs.
+// fill writes runs with steps, checkpoints and outputs, and for each task a
+// schedule that is due, one that is not, and slots of both.
 func fill(t testing.TB, s *store.Store, runs, steps int) {
 	t.Helper()
 	update(t, s, func(tx *store.Tx) error {
@@ -116,7 +119,22 @@ func fill(t testing.TB, s *store.Store, runs, steps int) {
 					return err
 				}
 			}
+			due, over := cursorOf(name, "cron"), cursorOf(name, task.ExpectName)
+			due.Due = noon.Add(time.Duration(i) * time.Second)
+			first := noon.Add(time.Duration(i) * time.Hour)
+			if err := errors.Join(tx.PutCursor(due), tx.PutCursor(over), tx.PutClockMark(due.Due),
+				tx.PutSlot(slotOf(name, "cron", first)), tx.PutSlot(slotOf(name, task.ExpectName, first))); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
+}
+
+func cursorOf(name, schedule string) task.Cursor {
+	return task.Cursor{Task: name, Schedule: schedule, Timing: "each day", Since: noon, Last: noon}
+}
+
+func slotOf(name, schedule string, first time.Time) task.Slot {
+	return task.Slot{Task: name, Schedule: schedule, First: first, Last: first, Count: 1, Outcome: task.SlotRan, At: noon}
 }

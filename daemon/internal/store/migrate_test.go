@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/stepd/stepd/daemon/internal/task"
 )
 
 // checkFixtures opens a copy of each migration's fixture: a database of the
@@ -154,5 +156,89 @@ func TestCreationIsWholeOrNothing(t *testing.T) {
 	info, err := os.Stat(filepath.Join(dir, fileDatabase))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Error(info.Mode(), err)
+	}
+}
+
+// fixture is a store of a copy of a migration's fixture, migrated.
+func fixture(t *testing.T, name string) (dir string) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, fileDatabase), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestSchedulesMigrationKnowsTheAliveRunsOfEachTask(t *testing.T) {
+	dir := fixture(t, "migration-1-schedules.db")
+	for range 2 { // the second time there is nothing to do
+		s, err := Open(Options{Dir: dir, BallastSize: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.View(func(tx *Tx) error {
+			var all []string
+			if err := tx.ActiveRuns(func(run task.Run) bool { all = append(all, run.Ref()); return true }); err != nil {
+				return err
+			}
+			if got := fmt.Sprint(all); got != "[backup-weekly/1 backup/2 backup/3]" {
+				t.Errorf("alive are %s", got)
+			}
+			for name, want := range map[string]string{"backup": "[backup/2 backup/3]", "backup-weekly": "[backup-weekly/1]", "idle": "[]", "gone": "[]"} {
+				var got []string
+				err := tx.AliveRuns(name, func(run task.Run) bool { got = append(got, run.Ref()); return true })
+				if fmt.Sprint(got) != want {
+					t.Errorf("alive of %s are %s, want %s (%v)", name, got, want, err)
+				}
+			}
+			return tx.DueCursors(nil, func(c task.Cursor) bool { t.Errorf("%v is due", c); return true })
+		})
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A run that cannot be read has no task to be filed under. The database stays
+// as it was, for the stepd that wrote it.
+func TestSchedulesMigrationStopsAtDamage(t *testing.T) {
+	for what, edit := range map[string]func(btx *bolt.Tx) error{
+		"its record is missing": func(btx *bolt.Tx) error { return btx.Bucket([]byte("runs")).Delete(runKey(3)) },
+		"its record is damaged": func(btx *bolt.Tx) error { return btx.Bucket([]byte("runs")).Put(runKey(3), []byte("something else")) },
+		"its key is no run id":  func(btx *bolt.Tx) error { return btx.Bucket([]byte("active")).Put([]byte("short"), []byte("x")) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := fixture(t, "migration-1-schedules.db")
+			path := filepath.Join(dir, fileDatabase)
+			db, err := bolt.Open(path, 0o600, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(db.Update(edit), db.Close(), markClean(dir)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Open(Options{Dir: dir, BallastSize: -1}); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
+				t.Errorf("got %v", err)
+			}
+			db, err = bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			err = db.View(func(btx *bolt.Tx) error {
+				version, err := readSchema(btx, path)
+				if version != 1 || btx.Bucket([]byte("cursors")) != nil {
+					t.Errorf("the schema is %d then", version)
+				}
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

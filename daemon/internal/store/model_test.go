@@ -30,16 +30,19 @@ type model struct {
 	steps       map[place]task.RunStep
 	checkpoints map[place]string
 	outputs     map[place]map[string]string
+	schedules   scheduleModel
 }
 
 func newModel() *model {
 	return &model{tasks: map[string]task.Task{}, numbers: map[string]uint64{}, runs: map[task.RunID]task.Run{},
-		steps: map[place]task.RunStep{}, checkpoints: map[place]string{}, outputs: map[place]map[string]string{}}
+		steps: map[place]task.RunStep{}, checkpoints: map[place]string{}, outputs: map[place]map[string]string{},
+		schedules: newScheduleModel()}
 }
 
 func (m *model) clone() *model {
 	c := *m
 	c.tasks, c.numbers, c.runs = maps.Clone(m.tasks), maps.Clone(m.numbers), maps.Clone(m.runs)
+	c.schedules = m.schedules.clone()
 	c.steps, c.checkpoints = maps.Clone(m.steps), maps.Clone(m.checkpoints)
 	c.outputs = map[place]map[string]string{}
 	for k, v := range m.outputs {
@@ -79,7 +82,7 @@ func (m *model) step(t *rapid.T, tx *store.Tx) error {
 	pos := drawPos(t)
 	at := place{id, pos}
 	limit := rapid.IntRange(1, 20).Draw(t, "limit")
-	switch op := rapid.IntRange(0, 10).Draw(t, "op"); op {
+	switch op := rapid.IntRange(0, 16).Draw(t, "op"); op {
 	case 0:
 		v := task.Task{Name: name, Version: m.tasks[name].Version + 1}
 		m.tasks[name] = v
@@ -87,6 +90,9 @@ func (m *model) step(t *rapid.T, tx *store.Tx) error {
 	case 1:
 		_, there := m.tasks[name]
 		delete(m.tasks, name)
+		if there {
+			m.schedules.deleteTask(name)
+		}
 		if err := tx.DeleteTask(name); there != (err == nil) {
 			return fmt.Errorf("delete %s: %w", name, err)
 		}
@@ -172,6 +178,8 @@ func (m *model) step(t *rapid.T, tx *store.Tx) error {
 	case 10:
 		delete(m.outputs, at)
 		return tx.DeleteOutputs(id, pos)
+	default:
+		return m.schedules.step(t, tx, name)
 	}
 	return nil
 }
@@ -187,10 +195,17 @@ func (m *model) compare(tx *store.Tx) error {
 		}
 	}
 	fail(tx.Tasks("", func(t task.Task) bool { got.tasks[t.Name] = t; return true }))
-	var order, byTask, active []task.RunID
+	var order, byTask, active, activeByTask []task.RunID
 	fail(tx.Runs("", 0, func(r task.Run) bool { got.runs[r.ID] = r; order = append(order, r.ID); return true }))
 	for _, name := range modelNames {
 		fail(tx.Runs(name, 0, func(r task.Run) bool { byTask = append(byTask, r.ID); return true }))
+		fail(tx.AliveRuns(name, func(r task.Run) bool {
+			if r.Task != name {
+				fail(fmt.Errorf("%s is alive as a run of %s", r.Ref(), name))
+			}
+			activeByTask = append(activeByTask, r.ID)
+			return true
+		}))
 		for v := range uint64(40) {
 			_, err := tx.Definition(name, v)
 			if want := m.definitions()[fmt.Sprint(name, " ", v)]; want != (err == nil) {
@@ -202,9 +217,10 @@ func (m *model) compare(tx *store.Tx) error {
 	want := slices.Sorted(maps.Keys(m.runs))
 	alive := slices.DeleteFunc(slices.Clone(want), func(id task.RunID) bool { return !m.runs[id].Status.Alive() })
 	slices.Sort(byTask)
+	slices.Sort(activeByTask)
 	slices.Reverse(order)
-	if !slices.Equal(order, want) || !slices.Equal(byTask, want) || !slices.Equal(active, alive) {
-		fail(fmt.Errorf("runs %v, by task %v, active %v; want %v, active %v", order, byTask, active, want, alive))
+	if !slices.Equal(order, want) || !slices.Equal(byTask, want) || !slices.Equal(active, alive) || !slices.Equal(activeByTask, alive) {
+		fail(fmt.Errorf("runs %v, by task %v, active %v, by task %v; want %v, active %v", order, byTask, active, activeByTask, want, alive))
 	}
 	for id := range m.last + 2 {
 		fail(tx.Steps(id, task.Position{}, func(s task.RunStep) bool {
@@ -225,7 +241,9 @@ func (m *model) compare(tx *store.Tx) error {
 		}))
 	}
 	got.checkpoints = m.checkpoints
-	if diff := cmp.Diff(m, got, cmp.AllowUnexported(model{}, place{})); diff != "" {
+	fail(m.schedules.compare(tx))
+	got.schedules = m.schedules // compared already
+	if diff := cmp.Diff(m, got, cmp.AllowUnexported(model{}, place{}, scheduleModel{}, spot{})); diff != "" {
 		fail(errors.New(diff))
 	}
 	return errors.Join(errs...)
