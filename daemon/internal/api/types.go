@@ -26,8 +26,8 @@ type Task struct {
 	ScheduleCount    int             `json:"schedule_count,omitempty"`
 	Expect           *Expect         `json:"expect,omitempty"`    // left out in lists
 	OnMissed         []TaskStep      `json:"on_missed,omitempty"` // left out in lists
-	Pause            *Pause          `json:"paused,omitempty"`
-	NextDue          *time.Time      `json:"next_due,omitempty"` // when its schedules make the next run
+	Pause            *Pause          `json:"paused,omitempty"`    // while it holds
+	NextDue          *time.Time      `json:"next_due,omitempty"`  // when its schedules make the next run
 	Version          uint64          `json:"version"`
 	CreatedAt        time.Time       `json:"created_at"`
 	UpdatedAt        time.Time       `json:"updated_at"`

@@ -54,7 +54,11 @@ func (e *env) apply(ctx context.Context, c *client.Client, args []string, opts a
 		if opts.dryRun && action != "unchanged" {
 			action = "would be " + action
 		}
-		if err := e.print(fmt.Sprintf("%s %s (version %d, %s)\n", printable(a.Task), action, a.Version, count(a.Steps, "step"))); err != nil {
+		next := ""
+		if a.Next != nil {
+			next = ", next run " + stamp(a.Next.Due, a.Next.Timezone)
+		}
+		if err := e.print(fmt.Sprintf("%s %s (version %d, %s)%s\n", printable(a.Task), action, a.Version, count(a.Steps, "step"), next)); err != nil {
 			return err
 		}
 	}

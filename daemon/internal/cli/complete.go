@@ -35,6 +35,30 @@ func (e *env) completeTasks(cmd *cobra.Command, args []string, _ string) ([]stri
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
+func (e *env) completeTaskFlag(cmd *cobra.Command, flag string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		return e.completeTasks(cmd, nil, typed)
+	})
+}
+
+// completeScheduleFlag offers the schedules of the task that the command line
+// names.
+func (e *env) completeScheduleFlag(cmd *cobra.Command, of func(args []string) string) {
+	_ = cmd.RegisterFlagCompletionFunc("schedule", func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
+		defer cancel()
+		t, err := e.client().Task(ctx, of(args))
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var names []string
+		for _, s := range t.Schedules {
+			names = append(names, cobra.CompletionWithDesc(s.Name, s.Summary))
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
 // completeRuns offers the newest runs, newest first.
 func (e *env) completeRuns(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	return e.refs(cmd, args, func(*api.Run) bool { return true })

@@ -47,6 +47,12 @@ func newBackend() *backend {
 			Dir: "/srv/shop", CreatedAt: then, UpdatedAt: then}
 	}
 	b.tasks["backup"].Description = "Nightly backup of the shop"
+	for name, one := range map[string]api.Schedule{"backup": nightly(), "import": hourly()} {
+		t := b.tasks[name]
+		t.Schedules, t.Status, t.NextDue = []api.Schedule{one}, "scheduled", one.NextDue
+	}
+	b.tasks["backup"].Expect = &api.Expect{By: "06:00", Days: "mon-fri", Timezone: "America/New_York", Next: hour(25, 11, 0, 0), LastRun: "backup/4"}
+	b.tasks["backup"].OnMissed = []api.TaskStep{{Name: "sendmail", Controller: "sendmail", Order: 1}}
 	for i, status := range []string{"completed", "failed", "incomplete", "cancelled", "running"} {
 		r := &api.Run{Ref: fmt.Sprintf("backup/%d", i+1), Task: "backup", Number: uint64(i + 1), Status: status, Progress: 50,
 			Total: 4, Completed: 2, StartedBy: "ada", CreatedAt: then, StartedAt: at(i)}
@@ -62,6 +68,11 @@ func newBackend() *backend {
 			r.Reason = "the step mail was interrupted; a person has to decide"
 		}
 		b.runs[r.Ref] = r
+	}
+	for ref, cause := range map[string]api.Run{"backup/5": {Trigger: "schedule", Schedule: "nightly", ScheduledFor: hour(24, 7, 30, 0)},
+		"backup/4": {Trigger: "on_missed", Schedule: api.ExpectSchedule, ScheduledFor: hour(24, 5, 0, 0)}} {
+		r := b.runs[ref]
+		r.Trigger, r.Schedule, r.ScheduledFor, r.StartedBy = cause.Trigger, cause.Schedule, cause.ScheduledFor, ""
 	}
 	b.tasks["backup"].LastRun = b.runs["backup/5"]
 	return b
@@ -110,7 +121,20 @@ func (b *backend) check(files []api.TaskFile) error {
 }
 
 func (b *backend) Validate(_ context.Context, files []api.TaskFile) (api.ValidateResult, error) {
-	return api.ValidateResult{}, b.check(files)
+	result := api.ValidateResult{Tasks: []api.Valid{}}
+	for _, f := range files {
+		v := api.Valid{Task: nameIn(f), File: f.Name, Steps: strings.Count(f.Data, "controller:")}
+		if strings.Contains(f.Data, "schedule:") {
+			v.Next = &upcoming()[1]
+		}
+		result.Tasks = append(result.Tasks, v)
+	}
+	return result, b.check(files)
+}
+
+func nameIn(f api.TaskFile) string {
+	first, _, _ := strings.Cut(f.Data, "\n")
+	return strings.TrimSpace(strings.TrimPrefix(first, "name:"))
 }
 
 func (b *backend) Apply(_ context.Context, _ api.Caller, r api.ApplyRequest) (api.ApplyResult, error) {
@@ -121,11 +145,13 @@ func (b *backend) Apply(_ context.Context, _ api.Caller, r api.ApplyRequest) (ap
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, f := range r.Files {
-		first, _, _ := strings.Cut(f.Data, "\n")
-		name := strings.TrimSpace(strings.TrimPrefix(first, "name:"))
+		name := nameIn(f)
 		a := api.Applied{Task: name, File: f.Name, Action: "created", Version: 1, Steps: strings.Count(f.Data, "controller:")}
 		if old := b.tasks[name]; old != nil {
 			a.Action, a.Version = "changed", old.Version+1
+		}
+		if strings.Contains(f.Data, "schedule:") {
+			a.Next = &upcoming()[1]
 		}
 		if !r.DryRun {
 			b.tasks[name] = &api.Task{Name: name, Status: "ready", Dir: f.Dir, Version: a.Version, StepCount: a.Steps, MaxParallel: 1, CreatedAt: then, UpdatedAt: then}
@@ -278,7 +304,7 @@ func (b *backend) Run(_ context.Context, ref string) (api.RunDetail, error) {
 	if err != nil {
 		return api.RunDetail{}, err
 	}
-	d := api.RunDetail{Run: *r, WorkDir: "/var/lib/stepd/work/7", Steps: []api.Step{
+	d := api.RunDetail{Run: *r, Timezone: map[bool]string{true: "America/New_York"}[r.Schedule != ""], WorkDir: "/var/lib/stepd/work/7", Steps: []api.Step{
 		{Name: "tables", Position: "0", Status: "completed", Planned: 2, Progress: 100, Message: "2 tables, 1,234 rows", StartedAt: at(0), EndedAt: at(3)},
 		{Name: "archive", Position: "1", Status: "completed", Progress: 100, Message: "./backups/shop.tar.zst, 1.2 MB", StartedAt: at(3), EndedAt: at(4)},
 	}, Outputs: []api.Output{{Step: "archive", Name: "path", Value: json.RawMessage(`"./backups/shop.tar.zst"`)}}}

@@ -70,13 +70,14 @@ func (p painter) paint(c color, s string) string {
 
 func statusColor(status string) color {
 	switch status {
-	case "completed", "ready", "known":
+	case "completed", "ready", "scheduled", "known", "ran", "met":
 		return green
-	case "failed", "broken", "refused":
+	case "failed", "broken", "refused", "unmet":
 		return red
 	case "running":
 		return cyan
-	case "incomplete", "cancelled", "interrupted", "waiting", "disabled":
+	case "incomplete", "cancelled", "interrupted", "waiting", "disabled", "paused",
+		"ran_late", "overlapped", "missed", "outside_window":
 		return yellow
 	}
 	return ""

@@ -30,13 +30,17 @@ func (e *env) report(cmd *cobra.Command, err error) {
 		return
 	}
 	p := e.painter(e.Stderr)
-	if fault != nil && len(fault.Problems) > 0 {
-		e.problems(p, fault)
-		return
-	}
 	what := "stepd"
 	if cmd != nil && cmd.HasParent() {
 		what += ": " + strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
+	}
+	if s, ok := errors.AsType[*specFaults](err); ok {
+		e.specFaults(what, s)
+		return
+	}
+	if fault != nil && len(fault.Problems) > 0 {
+		e.problems(p, fault)
+		return
 	}
 	fmt.Fprintf(e.Stderr, "%s: %s\n", what, p.paint(red, block(text)))
 	if hint != "" {

@@ -20,6 +20,7 @@ in backup/42; TASK alone stands for its newest run.
   stepd apply backup.yaml          save the task
   stepd run backup --follow        run it and watch
   stepd runs                       what ran, and how it went
+  stepd next                       what will run, and when
   stepd logs backup -f             what it says`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -63,7 +64,7 @@ in backup/42; TASK alone stands for its newest run.
 		}
 	}
 	add("runs", newRun(e), newRuns(e), newLogs(e), newCancel(e), newContinue(e), newRestart(e))
-	add("tasks", newValidate(e), newApply(e), newTasks(e), newTask(e))
+	add("tasks", newValidate(e), newApply(e), newTasks(e), newTask(e), newNext(e), newSchedule(e))
 	add("daemon", newServe(e), newStatus(e), newPlugins(e), newVersion(e))
 	root.AddCommand(newExitCodes())
 	return root

@@ -132,6 +132,7 @@ func (e *env) showRun(d api.RunDetail) error {
 	}
 	out := head + "\n" + e.pairs([][2]string{
 		{"reason", block(d.Reason)},
+		{"made by", trigger(&d)},
 		{"progress", progress},
 		{"started", e.whenPtr(d.StartedAt) + by(d.StartedBy)},
 		{"ended", e.ended(&d.Run)},
@@ -159,6 +160,25 @@ func (e *env) showRun(d api.RunDetail) error {
 	}
 	e.whatNext(&d.Run)
 	return nil
+}
+
+// trigger says what made a run, when that was nobody.
+func trigger(d *api.RunDetail) string {
+	at := ""
+	if d.ScheduledFor != nil {
+		at = stamp(*d.ScheduledFor, d.Timezone)
+	}
+	switch {
+	case d.Trigger == "schedule" && at != "":
+		return "the schedule " + printable(d.Schedule) + ", for " + at
+	case d.Trigger == "schedule":
+		return "the schedule " + printable(d.Schedule)
+	case d.Trigger == "on_missed" && at != "":
+		return "on_missed, because no run had completed by " + at + "; its steps are those of on_missed"
+	case d.Trigger == "on_missed":
+		return "on_missed, because no run had completed in time; its steps are those of on_missed"
+	}
+	return ""
 }
 
 // stepRows shows the steps of the definition, each with those of its planned

@@ -78,7 +78,7 @@ func (e *env) runs(ctx context.Context, c *client.Client, args []string, opts ru
 			length = "-"
 		}
 		rows = append(rows, []cell{text(r.Ref), status(r.Status), amount(percent(r.Progress)), text(tally(&r)),
-			text(e.when(runStart(&r))), amount(length), text(r.StartedBy), text(r.Reason)})
+			text(e.when(runStart(&r))), amount(length), text(cause(&r)), text(r.Reason)})
 	}
 	if err := e.table([]string{"RUN", "STATUS", "PROGRESS", "STEPS", "STARTED", "TOOK", "BY", "REASON"}, rows); err != nil {
 		return err
@@ -87,6 +87,14 @@ func (e *env) runs(ctx context.Context, c *client.Client, args []string, opts ru
 		e.say("there are older ones: --limit %d shows more", opts.limit*5)
 	}
 	return nil
+}
+
+// cause is who or what made a run. Which schedule it was, run show says.
+func cause(r *api.Run) string {
+	if r.Trigger == "schedule" || r.Trigger == "on_missed" {
+		return r.Trigger
+	}
+	return r.StartedBy
 }
 
 // noRuns says why a list is empty and what to do. A task that is not there is

@@ -52,6 +52,13 @@ func stepd() {
 			fmt.Printf("%+v\n", o)
 			return nil
 		},
+		Now: func() time.Time {
+			now, err := time.Parse(time.RFC3339, os.Getenv("NOW"))
+			if err != nil {
+				return time.Now()
+			}
+			return now
+		},
 		Hidden: []cli.Hidden{{Name: "store-check", Run: func(args []string) int { fmt.Println(args); return 9 }}},
 	}).Run(ctx, os.Args[1:])
 	stop()
@@ -101,6 +108,8 @@ func TestScripts(t *testing.T) {
 			env.Values[daemonKey{}] = d
 			env.Setenv("STEPD_SOCKET", d.socket)
 			env.Setenv("GORACE", noRaceSleep)
+			env.Setenv("NOW", then.Add(10*time.Second).Format(time.RFC3339))
+			env.Setenv("TZ", "UTC")
 			env.Defer(func() {
 				if err := errors.Join(d.stop(), os.RemoveAll(dir)); err != nil {
 					env.T().Log(err)

@@ -15,11 +15,12 @@ import (
 func newTask(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "task",
-		Short: "Show, delete, enable or disable one task",
+		Short: "Show, delete, pause, enable or disable one task",
 		Args:  cobra.ArbitraryArgs,
 		RunE:  e.group,
 	}
-	cmd.AddCommand(newTaskShow(e), newTaskDelete(e), newTaskSet(e, "enable", false), newTaskSet(e, "disable", true))
+	cmd.AddCommand(newTaskShow(e), newTaskDelete(e), newTaskSet(e, "enable", false), newTaskSet(e, "disable", true),
+		newTaskPause(e), newTaskResume(e))
 	return cmd
 }
 
@@ -52,6 +53,10 @@ func (e *env) showTask(t api.Task) error {
 	if r := t.LastRun; r != nil {
 		last = fmt.Sprintf("%s  %s  %s", r.Ref, p.status(r.Status), e.when(runTime(r)))
 	}
+	paused := ""
+	if t.Pause != nil {
+		paused = e.paused(t.Pause)
+	}
 	parallel := ""
 	if t.MaxParallel > 1 {
 		parallel = fmt.Sprintf("%d steps at once", t.MaxParallel)
@@ -63,20 +68,99 @@ func (e *env) showTask(t api.Task) error {
 		{"parallel", parallel},
 		{"time limit", t.MaxExecutionTime},
 		{"settings", printable(string(t.Settings))},
+		{"paused", paused},
+		{"expects", e.expectation(t.Expect)},
 		{"last run", last},
 	}) + "\n")
 	if err != nil {
 		return err
 	}
-	var rows [][]cell
-	for i, s := range t.Steps {
+	if len(t.Schedules) > 0 {
+		if err := e.prose([]string{"SCHEDULE", "NEXT", "LAST RUN", "MEANS"}, scheduleRows(t.Schedules)); err != nil {
+			return err
+		}
+		if err := e.print("\n"); err != nil {
+			return err
+		}
+	}
+	if err := e.table([]string{"ORDER", "STEP", "CONTROLLER", "LIMITS", "SETTINGS"}, definitionRows(t.Steps)); err != nil || len(t.OnMissed) == 0 {
+		return err
+	}
+	if err := e.print("\n"); err != nil {
+		return err
+	}
+	return e.table([]string{"ORDER", "ON MISSED", "CONTROLLER", "LIMITS", "SETTINGS"}, definitionRows(t.OnMissed))
+}
+
+func definitionRows(steps []api.TaskStep) (rows [][]cell) {
+	for i, s := range steps {
 		order := fmt.Sprint(s.Order)
-		if i > 0 && t.Steps[i-1].Order == s.Order {
+		if i > 0 && steps[i-1].Order == s.Order {
 			order = ""
 		}
 		rows = append(rows, []cell{amount(order), text(s.Name), text(s.Controller), text(stepNotes(s)), text(string(s.Settings))})
 	}
-	return e.table([]string{"ORDER", "STEP", "CONTROLLER", "LIMITS", "SETTINGS"}, rows)
+	return rows
+}
+
+func scheduleRows(list []api.Schedule) (rows [][]cell) {
+	for _, s := range list {
+		next, last := "-", "-"
+		if s.NextDue != nil {
+			next = stamp(*s.NextDue, s.Timezone)
+		}
+		if s.LastRun != "" {
+			last = s.LastRun
+		}
+		rows = append(rows, []cell{text(s.Name), text(next), text(last), text(scheduleNotes(s))})
+	}
+	return rows
+}
+
+// scheduleNotes is what a schedule means, and of its policies what is not as
+// usual.
+func scheduleNotes(s api.Schedule) string {
+	notes := []string{s.Summary}
+	if s.Jitter != "" {
+		notes = append(notes, "up to "+length(s.Jitter)+" of jitter")
+	}
+	if s.Start != "" {
+		notes = append(notes, "from "+s.Start)
+	}
+	if s.End != "" {
+		notes = append(notes, "until "+s.End)
+	}
+	if len(s.Exclude) > 0 {
+		notes = append(notes, "not on "+strings.Join(s.Exclude, ", "))
+	}
+	switch s.Missed {
+	case "skip":
+		notes = append(notes, "missed times are not made up for")
+	case "all":
+		notes = append(notes, fmt.Sprintf("missed times are made up for, %d of %s at most", s.MissedLimit, length(s.MissedWindow)))
+	}
+	if s.Overlap != "skip" {
+		notes = append(notes, "overlap: "+s.Overlap)
+	}
+	return strings.Join(notes, "; ")
+}
+
+func (e *env) expectation(x *api.Expect) string {
+	if x == nil {
+		return ""
+	}
+	s := "a completed run by " + printable(x.By)
+	if x.Days != "" {
+		s += " on " + printable(x.Days)
+	}
+	s += " (" + printable(x.Timezone) + ")"
+	if x.Next != nil {
+		s += ", next " + stamp(*x.Next, x.Timezone)
+	}
+	if x.LastRun != "" {
+		s += "; last unmet: " + x.LastRun
+	}
+	return s
 }
 
 // stepNotes is what a definition says about retries, limits and faults.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -36,19 +37,29 @@ func newTasks(e *env) *cobra.Command {
 				e.say("there are no tasks yet: stepd apply FILE saves one")
 				return nil
 			}
-			return e.table([]string{"TASK", "STATUS", "STEPS", "LAST RUN", "RESULT", "WHEN", "DESCRIPTION"}, e.taskRows(tasks))
+			return e.table(e.taskTable(tasks))
 		}),
 	}
 }
 
-func (e *env) taskRows(tasks []api.Task) [][]cell {
-	var rows [][]cell
+// taskTable has a column for what comes next only where something does: most
+// terminals have no room to spare.
+func (e *env) taskTable(tasks []api.Task) (head []string, rows [][]cell) {
+	head = []string{"TASK", "STATUS", "STEPS", "LAST RUN", "RESULT", "WHEN"}
+	scheduled := slices.ContainsFunc(tasks, func(t api.Task) bool { return t.NextDue != nil })
+	if scheduled {
+		head = append(head, "NEXT")
+	}
 	for _, t := range tasks {
 		last, result, when := text("-"), text("-"), text("-")
 		if r := t.LastRun; r != nil {
 			last, result, when = text(r.Ref), status(r.Status), text(e.when(runTime(r)))
 		}
-		rows = append(rows, []cell{text(t.Name), status(t.Status), amount(number(int64(t.StepCount))), last, result, when, text(t.Description)})
+		row := []cell{text(t.Name), status(t.Status), amount(number(int64(t.StepCount))), last, result, when}
+		if scheduled {
+			row = append(row, text(e.whenPtr(t.NextDue)))
+		}
+		rows = append(rows, append(row, text(t.Description)))
 	}
-	return rows
+	return append(head, "DESCRIPTION"), rows
 }

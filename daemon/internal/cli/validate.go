@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stepd/stepd/daemon/internal/api"
 	"github.com/stepd/stepd/daemon/internal/api/client"
 )
 
@@ -22,14 +23,21 @@ standard input.`,
 			if err != nil {
 				return err
 			}
-			if _, err := c.Validate(ctx, files); err != nil {
+			result, err := c.Validate(ctx, files)
+			if err != nil {
 				return err
 			}
 			if e.json() {
 				return e.printJSON(struct {
-					Valid bool `json:"valid"`
-					Files int  `json:"files"`
-				}{true, len(files)})
+					Valid bool        `json:"valid"`
+					Files int         `json:"files"`
+					Tasks []api.Valid `json:"tasks"`
+				}{true, len(files), result.Tasks})
+			}
+			for _, v := range result.Tasks {
+				if v.Next != nil {
+					e.say("%s would run next %s", printable(v.Task), stamp(v.Next.Due, v.Next.Timezone))
+				}
 			}
 			e.say("%s, no problems", count(len(files), "file"))
 			return nil
