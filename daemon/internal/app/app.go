@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -21,6 +22,7 @@ import (
 	"github.com/stepd/stepd/daemon/internal/engine"
 	"github.com/stepd/stepd/daemon/internal/pluginhost"
 	"github.com/stepd/stepd/daemon/internal/runlog"
+	"github.com/stepd/stepd/daemon/internal/schedule"
 	"github.com/stepd/stepd/daemon/internal/store"
 )
 
@@ -55,6 +57,7 @@ type App struct {
 	host     *pluginhost.Host
 	runlog   *runlog.Log
 	engine   *engine.Engine
+	zones    *schedule.Zones
 	server   *server.Server
 	listener net.Listener
 	started  time.Time
@@ -63,8 +66,12 @@ type App struct {
 // New opens the state directory and the socket. When it fails, nothing stays
 // open.
 func New(o Options) (_ *App, err error) {
-	a := &App{options: o, started: time.Now()}
+	o.Config.Timezone = cmp.Or(o.Config.Timezone, "UTC")
+	a := &App{options: o, started: time.Now(), zones: &schedule.Zones{}}
 	c := o.Config
+	if err := checkTimezone(a.zones, c.Timezone); err != nil {
+		return nil, err
+	}
 	a.log = hclog.New(&hclog.LoggerOptions{
 		Name: "stepd", Output: o.Stderr, JSONFormat: c.LogFormat == config.FormatJSON,
 		Level: hclog.LevelFromString(c.LogLevel.String()),
