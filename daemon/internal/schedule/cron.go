@@ -102,7 +102,7 @@ func parseCron(text string) (*cronSpec, []textFault) {
 		f.offset += lead
 		faults = append(faults, f.parse(i)...)
 		c.fields = append(c.fields, f)
-		plain = append(plain, f.plain())
+		plain = append(plain, f.plain(i))
 	}
 	if len(faults) > 0 {
 		return nil, faults
@@ -190,8 +190,8 @@ func (c *cronSpec) next(wall int64) (next int64, ok bool) {
 	return 0, false
 }
 
-// plain writes the field for the library, which has no 7 for Sunday.
-func (f *cronField) plain() string {
+// plain writes the field of that place for the library, which has no 7 for Sunday.
+func (f *cronField) plain(field int) string {
 	var items []string
 	for _, item := range f.items {
 		text := strconv.Itoa(item.low)
@@ -201,7 +201,7 @@ func (f *cronField) plain() string {
 			if item.stepped {
 				text += "/" + strconv.Itoa(item.step)
 			}
-		case item.high == 7 && item.low < 7: // of all fields only the day of the week can end there so
+		case field == dowField && item.high == 7:
 			var list []string
 			for v := item.low; v <= item.high; v += item.step {
 				list = append(list, strconv.Itoa(v%7))
