@@ -136,7 +136,7 @@ func (e *env) explained(x api.Explanation) error {
 	if x.Schedule != "" {
 		head = p.paint(bold, printable(x.Schedule)) + "  " + printable(x.Summary)
 	}
-	list := [][2]string{{"spec", printable(x.Spec)}, {"time zone", printable(x.Timezone)}}
+	list := [][2]string{{"spec", printable(x.Spec)}}
 	switch {
 	case x.Disabled:
 		list = append(list, [2]string{"disabled", p.paint(yellow, "the task is disabled: nothing of this runs")})
@@ -144,7 +144,7 @@ func (e *env) explained(x api.Explanation) error {
 		list = append(list, [2]string{"paused", p.paint(yellow, e.paused(x.Pause))})
 	}
 	for _, note := range x.Notes {
-		list = append(list, [2]string{"note", block(note)})
+		list = append(list, [2]string{"note", e.hanging(note, len("  paused  "))})
 	}
 	if err := e.print(head + "\n" + e.pairs(list)); err != nil {
 		return err

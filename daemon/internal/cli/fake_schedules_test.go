@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -19,13 +20,13 @@ func hour(day, hour, minute, second int) *time.Time {
 
 func nightly() api.Schedule {
 	return api.Schedule{Name: "nightly", Cron: "30 2 * * *", Timezone: "America/New_York", Jitter: "10m0s", Exclude: []string{"12-25"},
-		Missed: "all", MissedWindow: "6h0m0s", MissedLimit: 3, Overlap: "skip", Summary: "at 02:30 every day",
+		Missed: "all", MissedWindow: "6h0m0s", MissedLimit: 3, Overlap: "skip", Summary: "at 02:30 every day, America/New_York",
 		Next: hour(25, 7, 30, 0), NextDue: hour(25, 7, 33, 10), Last: hour(24, 7, 30, 0), LastRun: "backup/5"}
 }
 
 func hourly() api.Schedule {
 	return api.Schedule{Name: "every", Rate: "1h0m0s", Timezone: "UTC", Missed: "once", MissedWindow: "168h0m0s", MissedLimit: 10,
-		Overlap: "skip", Summary: "every hour", Next: hour(24, 7, 0, 0), NextDue: hour(24, 7, 0, 0)}
+		Overlap: "skip", Summary: "every hour, UTC", Next: hour(24, 7, 0, 0), NextDue: hour(24, 7, 0, 0)}
 }
 
 func upcoming() []api.Upcoming {
@@ -87,23 +88,21 @@ func (b *backend) Explain(_ context.Context, r api.ExplainRequest) (api.Explanat
 	}
 	switch {
 	case strings.HasPrefix(r.Spec, "0 0 31 2"):
-		return fault(api.Problem{Path: "spec", Line: 1, Column: 5, Message: "spec is never due: February has no day 31", Hint: "the last day of February: 0 0 28 2 *", Excerpt: r.Spec})
+		return fault(api.Problem{Path: "spec", Line: 1, Column: 5, Message: "the spec is never due: February never has a day 31", Hint: "name a day that the month has, or the first of the next month", Excerpt: r.Spec})
 	case r.Timezone == "Europe/Berln":
 		return fault(api.Problem{Path: "timezone", Message: `timezone is unknown`, Hint: "did you mean Europe/Berlin?"})
 	}
-	x := api.Explanation{Spec: r.Spec, Timezone: r.Timezone, Summary: "at 02:30 every day", Notes: []string{"where 02:30 does not exist, it is due right after the gap"}}
-	if r.Timezone == "" {
-		x.Timezone = "UTC"
-	}
+	x := api.Explanation{Spec: r.Spec, Timezone: cmp.Or(r.Timezone, "UTC"), Notes: []string{"where 02:30 does not exist, it is due right after the gap"}}
+	x.Summary = "at 02:30 every day, " + x.Timezone
 	if strings.HasPrefix(r.Spec, "at ") {
-		return api.Explanation{Spec: r.Spec, Timezone: x.Timezone, Summary: "once, on 24 December 2026 at 18:00", Over: true}, nil
+		return api.Explanation{Spec: r.Spec, Timezone: x.Timezone, Summary: "once, at 18:00 on Thursday, 24 December 2026, UTC", Over: true}, nil
 	}
 	loc, err := time.LoadLocation(x.Timezone)
 	if err != nil {
 		return x, err
 	}
 	for i, o := range []api.Occurrence{
-		{}, {Notes: []string{"jitter of 3 min 10 s"}}, {Notes: []string{"excluded by " + strings.Join(r.Exclude, ", ")}, Excluded: true},
+		{}, {Notes: []string{"jitter +3m10s"}}, {Notes: []string{"excluded: " + strings.Join(r.Exclude, ", ")}, Excluded: true},
 	} {
 		o.At = time.Date(2026, 11, 25+i, 2, 30, 0, 0, loc)
 		o.Due = o.At

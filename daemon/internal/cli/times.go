@@ -169,6 +169,15 @@ func layProse(p painter, room int, head []string, rows [][]cell) string {
 	return b.String()
 }
 
+// hanging breaks text between words into lines of which those after the first
+// are indented, where it goes to a terminal.
+func (e *env) hanging(s string, indent int) string {
+	if room := e.room(); room > 2*indent {
+		return strings.TrimSpace(wrap(printable(s), strings.Repeat(" ", indent), room))
+	}
+	return printable(s)
+}
+
 // wrap breaks text between words into indented lines.
 func wrap(text, indent string, room int) string {
 	var b strings.Builder
