@@ -135,9 +135,15 @@ func (m *scheduleModel) compare(tx *store.Tx) error {
 	slices.SortStableFunc(want, func(a, b task.Cursor) int { return a.Due.Compare(b.Due) })
 	got, err = list(func(fn func(task.Cursor) bool) error { return tx.DueCursors(nil, fn) })
 	equal("due", want, got, err)
+	var order []string
+	for _, c := range want {
+		places(&order)(c)
+	}
 	for i := range want {
-		got, err := list(func(fn func(task.Cursor) bool) error { return tx.DueCursors(&want[i], fn) })
-		equal("due after one", slices.Clone(want[i+1:]), got, err)
+		var rest []string
+		if err := tx.DueCursors(&want[i], places(&rest)); err != nil || !slices.Equal(rest, order[i+1:]) {
+			errs = append(errs, fmt.Errorf("due after %s: %q, want %q (%v)", order[i], rest, order[i+1:], err))
+		}
 	}
 	mark, err := tx.ClockMark()
 	equal("clock mark", m.mark, mark, err)
