@@ -67,8 +67,9 @@ type Tx interface {
 	// PutTask writes the task and, under its Version, the definition that runs
 	// pin.
 	PutTask(task.Task) error
-	// DeleteTask removes the task and the definitions that no run is pinned
-	// to. Its runs and its run counter stay.
+	// DeleteTask removes the task, the definitions that no run is pinned to,
+	// and the slots of its schedules. Its runs, its run counter and its cursors
+	// stay: Schedules is told, and deletes those.
 	DeleteTask(name string) error
 
 	// NextRun takes the next id and the task's next number.

@@ -23,7 +23,9 @@ type Store interface {
 }
 
 // Reader reads one state. Records that are not there are task.ErrNotFound.
-// Callbacks return false to stop.
+// Callbacks return false to stop. Cursors and DueCursors pass over what is
+// damaged, so that it holds up no other schedule, and fail with it at their end:
+// what they called back with is good all the same.
 type Reader interface {
 	Task(name string) (task.Task, error)
 
