@@ -3,10 +3,14 @@ package compress
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -19,20 +23,44 @@ const (
 	formatGzip = "tar.gz"
 )
 
-func newCompressor(w io.Writer, format, level string) (io.WriteCloser, error) {
-	if format == formatGzip {
+// coding is how an archive is compressed.
+type coding struct {
+	format, level string
+	concurrency   int // processors; 0 leaves it to us
+}
+
+// compressor takes memory by the concurrency, never by what is compressed: about
+// 4 MB a processor with gzip; with zstd about 40 MB for the first two, and 50 MB
+// for each one when there are more.
+func (c coding) compressor(w io.Writer) (io.WriteCloser, error) {
+	level := c.level
+	if c.format == formatGzip {
 		number, ok := map[string]int{"fastest": 1, "": 6, "default": 6, "better": 7, "best": 9}[level]
 		if !ok {
 			return nil, fmt.Errorf("unknown level %q", level)
 		}
-		return pgzip.NewWriterLevel(w, number)
+		z, err := pgzip.NewWriterLevel(w, number)
+		if err != nil {
+			return nil, err
+		}
+		blocks := c.concurrency
+		if blocks == 0 {
+			blocks = min(runtime.GOMAXPROCS(0), 8)
+		}
+		return z, z.SetConcurrency(1<<20, blocks)
 	}
 	number, ok := map[string]zstd.EncoderLevel{"fastest": zstd.SpeedFastest, "": zstd.SpeedDefault, "default": zstd.SpeedDefault,
 		"better": zstd.SpeedBetterCompression, "best": zstd.SpeedBestCompression}[level]
 	if !ok {
 		return nil, fmt.Errorf("unknown level %q", level)
 	}
-	return zstd.NewWriter(w, zstd.WithEncoderLevel(number), zstd.WithEncoderCRC(true))
+	options := []zstd.EOption{zstd.WithEncoderLevel(number), zstd.WithEncoderCRC(true), zstd.WithEncoderConcurrency(max(1, cmp.Or(c.concurrency, 2)))}
+	if c.concurrency > 2 {
+		// A stream keeps two busy at most. More work on pieces of four windows each,
+		// which are smaller here so that their memory stays within bounds.
+		options = append(options, zstd.WithConcurrentBlocks(true), zstd.WithWindowSize(2<<20))
+	}
+	return zstd.NewWriter(w, options...)
 }
 
 // newDecompressor tells the format by the first bytes.
@@ -53,6 +81,13 @@ func newDecompressor(r io.Reader) (io.ReadCloser, error) {
 		return gzip.NewReader(buffered)
 	}
 	return nil, errors.New("it is neither zstd nor gzip")
+}
+
+// digestOf reads all of r.
+func digestOf(r io.Reader, seen func(n int64)) (Digest, error) {
+	hash := sha256.New()
+	n, err := io.CopyBuffer(struct{ io.Writer }{hash}, &counter{r: r, seen: seen}, make([]byte, 256<<10))
+	return Digest{Bytes: n, SHA256: hex.EncodeToString(hash.Sum(nil))}, err
 }
 
 // ctxReader ends with the cause of its context.

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"filippo.io/age"
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/invopop/jsonschema"
 	"golang.org/x/sys/unix"
@@ -25,14 +26,18 @@ import (
 
 // CreateSettings are the settings of the controller compress.
 type CreateSettings struct {
-	Source    string   `json:"source,omitempty" jsonschema_description:"Directory to archive. Default: the run's own directory, without what is hidden at its top."`
-	BackupDir string   `json:"backup_dir,omitempty" jsonschema_description:"Directory of the archives; made when it is not there. This or target is required."`
-	Target    string   `json:"target,omitempty" jsonschema_description:"Directory of this archive, instead of backup_dir."`
-	Name      string   `json:"name,omitempty" jsonschema_description:"Name of the archive without its extension. Default: task, time and number of the run, as backup-20261124T023000Z-42."`
-	Format    string   `json:"format,omitempty" jsonschema:"enum=tar.zst,enum=tar.gz" jsonschema_description:"Also the extension."`
-	Level     string   `json:"level,omitempty" jsonschema:"enum=fastest,enum=default,enum=better,enum=best" jsonschema_description:"How hard to compress."`
-	Exclude   []string `json:"exclude,omitempty" jsonschema_description:"Globs of what to leave out, relative to source; ** crosses directories."`
-	RowsFrom  string   `json:"rows_from,omitempty" jsonschema_description:"Step whose outputs called table say how many rows each file in tables/ has; their hashes are compared too."`
+	Source         string   `json:"source,omitempty" jsonschema_description:"Directory to archive. Default: the run's own directory, without what is hidden at its top."`
+	BackupDir      string   `json:"backup_dir,omitempty" jsonschema_description:"Directory of the archives; made when it is not there. This or target is required."`
+	Target         string   `json:"target,omitempty" jsonschema_description:"Directory of this archive, instead of backup_dir."`
+	Name           string   `json:"name,omitempty" jsonschema_description:"Name of the archive without its extension. Default: task, time and number of the run, as backup-20261124T023000Z-42."`
+	Format         string   `json:"format,omitempty" jsonschema:"enum=tar.zst,enum=tar.gz" jsonschema_description:"Also the extension."`
+	Level          string   `json:"level,omitempty" jsonschema:"enum=fastest,enum=default,enum=better,enum=best" jsonschema_description:"How hard to compress."`
+	Exclude        []string `json:"exclude,omitempty" jsonschema_description:"Globs of what to leave out, relative to source; ** crosses directories."`
+	Recipients     []string `json:"recipients,omitempty" jsonschema_description:"Public keys to encrypt to: age1..., ssh-ed25519 ... or ssh-rsa .... The archive's name ends in .age then."`
+	RecipientsFile string   `json:"recipients_file,omitempty" jsonschema_description:"File of such keys, one a line."`
+	ManifestNames  bool     `json:"manifest_names,omitempty" jsonschema_description:"List the entries also in the manifest beside an encrypted archive, which is not encrypted itself."`
+	Concurrency    int      `json:"concurrency,omitempty" jsonschema:"minimum=1,maximum=64" jsonschema_description:"How many processors to compress with, at most."`
+	RowsFrom       string   `json:"rows_from,omitempty" jsonschema_description:"Step whose outputs called table say how many rows each file in tables/ has; their hashes are compared too."`
 }
 
 // JSONSchemaExtend says what the fields cannot: one of the two directories is
@@ -51,6 +56,8 @@ type Archive struct {
 	Files    int64   `json:"files"`
 	RawBytes int64   `json:"raw_bytes"`
 	Ratio    float64 `json:"ratio"` // bytes / raw_bytes
+	// Encryption is "age", or not there.
+	Encryption string `json:"encryption,omitempty"`
 }
 
 func (a *Archive) message() string {
@@ -58,17 +65,10 @@ func (a *Archive) message() string {
 	if a.Bytes < a.RawBytes {
 		text += fmt.Sprintf(" (%.0f %%)", a.Ratio*100)
 	}
+	if a.Encryption != "" {
+		text += ", encrypted"
+	}
 	return text
-}
-
-// table is the output of a step that dumped a table.
-type table struct {
-	Table  string `json:"table"`
-	File   string `json:"file"`
-	Rows   int64  `json:"rows"`
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
-	found  bool
 }
 
 func (t tuning) create(ctx context.Context, step *sdk.Step[CreateSettings]) error {
@@ -86,9 +86,18 @@ func (t tuning) create(ctx context.Context, step *sdk.Step[CreateSettings]) erro
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return fmt.Errorf("make the directory of the archives: %w", err)
 	}
-	m := maker{tuning: t, final: filepath.Join(dir, name+"."+s.Format), level: s.Level,
+	recipients, err := s.recipients(step.Info)
+	if err != nil {
+		return sdk.Permanent(err)
+	}
+	m := maker{tuning: t, final: filepath.Join(dir, name+"."+s.Format), coding: coding{s.Format, s.Level, s.Concurrency},
+		recipients: recipients, names: s.ManifestNames || len(recipients) == 0, temp: tempDir(step.Info.WorkDir),
 		head: Manifest{Version: 1, Created: time.Now().UTC(), Task: step.Info.Task, Run: step.Info.Run,
 			IdempotencyKey: step.Info.IdempotencyKey, Format: s.Format}}
+	if len(recipients) > 0 {
+		m.final += "." + encryptionAge
+		m.head.Encryption = encryptionAge
+	}
 	archive, err := m.existing(ctx)
 	if err != nil {
 		return err
@@ -111,6 +120,8 @@ func (t tuning) create(ctx context.Context, step *sdk.Step[CreateSettings]) erro
 		}
 	} else {
 		step.Log().Info("an earlier attempt has made the archive already", "archive", archive.Path)
+		_ = os.Remove(m.part()) // what it could not remove; more than untidy it is not
+		_ = os.Remove(sidePath(m.part()))
 	}
 	step.Message("%s: %s", filepath.Base(archive.Path), archive.message())
 	return step.Output("archive", archive)
@@ -143,51 +154,31 @@ func place(s CreateSettings, info sdk.Info) (name, dir string, err error) {
 	return name, dir, nil
 }
 
-func readTables(ctx context.Context, step *sdk.Step[CreateSettings]) (map[string]*table, error) {
-	tables := map[string]*table{}
-	if step.Settings.RowsFrom == "" {
-		return tables, nil
-	}
-	for item, err := range step.Inputs(ctx, step.Settings.RowsFrom, "table") {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if err != nil {
-			// The daemon has answered that there is no such step. A lost daemon
-			// does not hear what this attempt ends with.
-			return nil, sdk.Permanent(fmt.Errorf("rows_from: %w", err))
-		}
-		var one table
-		if err := json.Unmarshal(item.Value, &one); err != nil {
-			return nil, sdk.Permanent(fmt.Errorf("output table of step %s: %w", item.Step, err))
-		}
-		tables["tables/"+strings.TrimPrefix(filepath.ToSlash(one.File), "tables/")] = &one
-	}
-	if len(tables) == 0 {
-		return nil, sdk.Permanent(fmt.Errorf("rows_from: step %s has no outputs called table: name the step that dumps the tables, or leave rows_from out",
-			step.Settings.RowsFrom))
-	}
-	return tables, nil
-}
-
 // maker makes one archive.
 type maker struct {
 	tuning
-	final  string
-	level  string
-	head   Manifest
-	tables map[string]*table
+	final      string
+	coding     coding
+	recipients []age.Recipient
+	names      bool   // the manifest beside the archive lists the entries
+	temp       string // directory of temporary files
+	head       Manifest
+	tables     map[string]*table
 }
 
 func sidePath(archive string) string { return archive + ".manifest.json" }
 
-// make writes archive and manifest under temporary names, makes them durable
-// and publishes the archive first: what is an archive is whole and verifies by
-// the manifest within, also when the one beside it is not there yet.
-func (m *maker) make(ctx context.Context, walk *walk, progress func(done, total float64, note string)) (_ *Archive, err error) {
+// part is the archive's temporary name, the same for all attempts of the step.
+func (m *maker) part() string {
 	sum := sha256.Sum256([]byte(m.head.IdempotencyKey))
 	dir, base := filepath.Split(m.final)
-	part := filepath.Join(dir, fmt.Sprintf(".%s.%x.part", base, sum[:6]))
+	return filepath.Join(dir, fmt.Sprintf(".%s.%x.part", base, sum[:6]))
+}
+
+// make writes archive and manifest under temporary names, makes them durable
+// and publishes them.
+func (m *maker) make(ctx context.Context, walk *walk, progress func(done, total float64, note string)) (_ *Archive, err error) {
+	part := m.part()
 	files := [2]*os.File{}
 	for i, path := range []string{part, sidePath(part)} {
 		_ = os.Remove(path) // of an earlier attempt; what cannot be removed shows in the next line
@@ -209,20 +200,23 @@ func (m *maker) make(ctx context.Context, walk *walk, progress func(done, total 
 	}
 	hash := sha256.New()
 	out := &counter{w: io.MultiWriter(files[0], hash)}
-	side := bufio.NewWriterSize(files[1], 64<<10)
-	totals, err := m.write(ctx, walk, out, side, files[1], func(done int64, note string) {
+	within := files[1] // becomes the one beside
+	if !m.names {
+		// What names of files there are must not lie beside the archive, not even
+		// after a crash.
+		if within, err = unlinked(m.temp); err != nil {
+			return nil, err
+		}
+		defer within.Close()
+	}
+	totals, err := m.write(ctx, walk, out, within, func(done int64, note string) {
 		progress(float64(min(done, total)), float64(total), note)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", m.final, err)
 	}
 	digest := Digest{Bytes: out.n, SHA256: hex.EncodeToString(hash.Sum(nil))}
-	raw, err := json.Marshal(digest)
-	if err != nil {
-		return nil, err
-	}
-	fmt.Fprintf(side, ",\"archive\":%s}\n", raw)
-	if err := errors.Join(side.Flush(), files[0].Sync(), files[1].Sync()); err != nil {
+	if err := errors.Join(m.endManifest(files[1], totals, digest), files[0].Sync(), files[1].Sync()); err != nil {
 		return nil, fmt.Errorf("write %s: %w", m.final, err)
 	}
 	if ctx.Err() != nil {
@@ -236,7 +230,7 @@ func (m *maker) make(ctx context.Context, walk *walk, progress func(done, total 
 }
 
 func (m *maker) result(totals Totals, digest Digest) *Archive {
-	a := &Archive{Path: m.final, Manifest: sidePath(m.final), Bytes: digest.Bytes, SHA256: digest.SHA256,
+	a := &Archive{Encryption: m.head.Encryption, Path: m.final, Manifest: sidePath(m.final), Bytes: digest.Bytes, SHA256: digest.SHA256,
 		Entries: totals.Entries, Files: totals.Files, RawBytes: totals.Bytes}
 	if totals.Bytes > 0 {
 		a.Ratio = float64(digest.Bytes) / float64(totals.Bytes)
@@ -244,48 +238,35 @@ func (m *maker) result(totals Totals, digest Digest) *Archive {
 	return a
 }
 
-func (m *maker) publish(part string) error {
-	// A manifest whose archive somebody removed.
-	if err := os.Remove(sidePath(m.final)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove an old manifest: %w", err)
+// endManifest writes what the manifest beside the archive has more than the one
+// within, or all of one that has no entries.
+func (m *maker) endManifest(side io.Writer, totals Totals, digest Digest) error {
+	if !m.names {
+		beside := m.head
+		beside.Totals, beside.Archive = totals, &digest
+		return json.NewEncoder(side).Encode(beside)
 	}
-	if err := renameNew(part, m.final); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return sdk.Permanent(fmt.Errorf("publish archive: %s was made by somebody else meanwhile", m.final))
-		}
-		return fmt.Errorf("publish archive: %w", err)
-	}
-	if err := os.Rename(sidePath(part), sidePath(m.final)); err != nil {
-		return fmt.Errorf("publish manifest: %w", err)
-	}
-	return syncDir(filepath.Dir(m.final))
-}
-
-// renameNew renames unless the new name is taken.
-func renameNew(from, to string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
-		return err
-	}
-	// A file system that cannot; the check that came before has to do.
-	if _, err := os.Lstat(to); err == nil {
-		return fs.ErrExist
-	}
-	return os.Rename(from, to)
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
+	raw, err := json.Marshal(digest)
 	if err != nil {
 		return err
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	_, err = fmt.Fprintf(side, ",\"archive\":%s}\n", raw)
+	return err
 }
 
-// write writes the compressed tar to out and the manifest, but for its end, to
-// side, which is flushed to file.
-func (m *maker) write(ctx context.Context, walk *walk, out io.Writer, side *bufio.Writer, file *os.File, progress func(int64, string)) (Totals, error) {
-	compressor, err := newCompressor(out, m.head.Format, m.level)
+// write writes the compressed and perhaps encrypted tar to out and the manifest
+// within, but for its closing brace, to file too.
+func (m *maker) write(ctx context.Context, walk *walk, out io.Writer, file *os.File, progress func(int64, string)) (Totals, error) {
+	var sealed io.WriteCloser
+	if len(m.recipients) > 0 {
+		var err error
+		if sealed, err = age.Encrypt(out, m.recipients...); err != nil {
+			return Totals{}, fmt.Errorf("encrypt: %w", err)
+		}
+		out = sealed
+	}
+	side := bufio.NewWriterSize(file, 64<<10)
+	compressor, err := m.coding.compressor(out)
 	if err != nil {
 		return Totals{}, err
 	}
@@ -324,7 +305,10 @@ func (m *maker) write(ctx context.Context, walk *walk, out io.Writer, side *bufi
 	if _, err := io.Copy(tw, body); err != nil {
 		return Totals{}, err
 	}
-	return manifest.totals, errors.Join(tw.Close(), compressor.Close())
+	if err := errors.Join(tw.Close(), compressor.Close()); err != nil || sealed == nil {
+		return manifest.totals, err
+	}
+	return manifest.totals, sealed.Close()
 }
 
 // entry writes one entry of the tar.
@@ -386,25 +370,3 @@ func (m *maker) entry(ctx context.Context, tw *tar.Writer, f found, buffer []byt
 }
 
 var errChanged = errors.New("changed while it was read: archive a copy (copyfiles), or leave it out (exclude)")
-
-func (m *maker) countRows(e *Entry) error {
-	t := m.tables[e.Path]
-	if t == nil {
-		return nil
-	}
-	t.found = true
-	e.Rows = &t.Rows
-	if t.SHA256 != "" && t.SHA256 != e.SHA256 {
-		return sdk.Permanent(fmt.Errorf("is not what the dump of table %s wrote: its hash differs", t.Table))
-	}
-	return nil
-}
-
-func (m *maker) allTablesFound(walk *walk) error {
-	for path, t := range m.tables {
-		if !t.found && !walk.excluded(path) {
-			return sdk.Permanent(fmt.Errorf("the dump of table %s is not in the source: %s is missing", t.Table, path))
-		}
-	}
-	return nil
-}

@@ -41,7 +41,7 @@ func forge(t *testing.T, path string, entries []forged, after ...forged) {
 	var packed, manifest bytes.Buffer
 	mw, err := newManifestWriter(&manifest, Manifest{Version: 1, Created: now})
 	must(t, err)
-	compressor, err := newCompressor(&packed, formatZstd, "")
+	compressor, err := coding{format: formatZstd}.compressor(&packed)
 	must(t, err)
 	tw := tar.NewWriter(compressor)
 	write := func(e forged) {

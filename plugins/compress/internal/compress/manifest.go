@@ -72,9 +72,12 @@ type Manifest struct {
 	Run            uint64    `json:"run"`
 	IdempotencyKey string    `json:"idempotency_key"`
 	Format         string    `json:"format"`
+	Encryption     string    `json:"encryption,omitempty"`
 	Totals         Totals    `json:"totals"`
 	// Archive is only in the manifest beside the archive.
 	Archive *Digest `json:"archive,omitempty"`
+
+	listed bool // it has entries; the one beside an encrypted archive need not
 }
 
 // Totals sums up the entries.
@@ -113,7 +116,8 @@ func newManifestWriter(w io.Writer, m Manifest) (*manifestWriter, error) {
 		Run            uint64    `json:"run"`
 		IdempotencyKey string    `json:"idempotency_key"`
 		Format         string    `json:"format"`
-	}{m.Version, m.Created, m.Task, m.Run, m.IdempotencyKey, m.Format})
+		Encryption     string    `json:"encryption,omitempty"`
+	}{m.Version, m.Created, m.Task, m.Run, m.IdempotencyKey, m.Format, m.Encryption})
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +152,7 @@ func (m *manifestWriter) end() error {
 func readManifest(r io.Reader, each func(Entry) error) (Manifest, error) {
 	var m Manifest
 	members := map[string]any{"version": &m.Version, "created": &m.Created, "task": &m.Task, "run": &m.Run,
-		"idempotency_key": &m.IdempotencyKey, "format": &m.Format, "totals": &m.Totals, "archive": &m.Archive}
+		"idempotency_key": &m.IdempotencyKey, "format": &m.Format, "encryption": &m.Encryption, "totals": &m.Totals, "archive": &m.Archive}
 	dec := json.NewDecoder(r)
 	if token, err := dec.Token(); err != nil || token != json.Delim('{') {
 		return m, errors.Join(errors.New("the manifest is no JSON object"), err)
@@ -160,6 +164,10 @@ func readManifest(r io.Reader, each func(Entry) error) (Manifest, error) {
 		}
 		name, _ := token.(string)
 		if name == "entries" {
+			if m.listed {
+				return m, errors.New("read manifest: entries are there twice")
+			}
+			m.listed = true
 			if err := readEntries(dec, each); err != nil {
 				return m, err
 			}

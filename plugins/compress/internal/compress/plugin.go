@@ -11,6 +11,9 @@ func Plugin() sdk.Plugin { return plugin(tuning{}) }
 type tuning struct {
 	ended     func()           // after an attempt
 	afterRead func(rel string) // a file's bytes were read, nothing was compared yet
+	// publishing comes before the first and second of the two names that an
+	// archive and its manifest get.
+	publishing func(n int)
 }
 
 func (t tuning) end() {
@@ -37,4 +40,4 @@ func plugin(t tuning) sdk.Plugin {
 	}}
 }
 
-const defaultPattern = "*.tar.{zst,gz}"
+const defaultPattern = "*.tar.{zst,gz,zst.age,gz.age}"

@@ -21,15 +21,16 @@ import (
 
 // RestoreSettings are the settings of the controller compress/restore.
 type RestoreSettings struct {
-	Archive     string   `json:"archive,omitempty" jsonschema_description:"Archive, or a directory whose newest archive is meant. Default: backup_dir."`
-	BackupDir   string   `json:"backup_dir,omitempty" jsonschema_description:"Directory of the archives, where archive is not given."`
-	Pattern     string   `json:"pattern,omitempty" jsonschema_description:"Glob of file names among which the newest archive is chosen."`
-	Target      string   `json:"target" jsonschema:"required,minLength=1" jsonschema_description:"Directory to restore into."`
-	Include     []string `json:"include,omitempty" jsonschema_description:"Globs of what to restore; a directory that matches comes with all that is in it."`
-	Overwrite   bool     `json:"overwrite,omitempty" jsonschema_description:"Restore into a directory that is not empty: what the archive has replaces what is there, the rest stays."`
-	MaxBytes    int64    `json:"max_bytes,omitempty" jsonschema:"minimum=1" jsonschema_description:"Refuse an archive that unpacks to more bytes."`
-	MaxRatio    int64    `json:"max_ratio,omitempty" jsonschema:"minimum=1" jsonschema_description:"Refuse an archive that unpacks to more than 1 GiB and so many times its size."`
-	UnsafeLinks string   `json:"unsafe_links,omitempty" jsonschema:"enum=refuse,enum=skip,enum=keep" jsonschema_description:"What to do with symbolic links that lead out of the target."`
+	Archive      string   `json:"archive,omitempty" jsonschema_description:"Archive, or a directory whose newest archive is meant. Default: backup_dir."`
+	BackupDir    string   `json:"backup_dir,omitempty" jsonschema_description:"Directory of the archives, where archive is not given."`
+	Pattern      string   `json:"pattern,omitempty" jsonschema_description:"Glob of file names among which the newest archive is chosen."`
+	Target       string   `json:"target" jsonschema:"required,minLength=1" jsonschema_description:"Directory to restore into."`
+	Include      []string `json:"include,omitempty" jsonschema_description:"Globs of what to restore; a directory that matches comes with all that is in it."`
+	Overwrite    bool     `json:"overwrite,omitempty" jsonschema_description:"Restore into a directory that is not empty: what the archive has replaces what is there, the rest stays."`
+	MaxBytes     int64    `json:"max_bytes,omitempty" jsonschema:"minimum=1" jsonschema_description:"Refuse an archive that unpacks to more bytes."`
+	MaxRatio     int64    `json:"max_ratio,omitempty" jsonschema:"minimum=1" jsonschema_description:"Refuse an archive that unpacks to more than 1 GiB and so many times its size."`
+	IdentityFile string   `json:"identity_file,omitempty" jsonschema_description:"File of secret keys (age or ssh; nobody else may read it) for encrypted archives."`
+	UnsafeLinks  string   `json:"unsafe_links,omitempty" jsonschema:"enum=refuse,enum=skip,enum=keep" jsonschema_description:"What to do with symbolic links that lead out of the target."`
 }
 
 // Restored is the output "restored".
@@ -63,7 +64,10 @@ func (t tuning) restore(ctx context.Context, step *sdk.Step[RestoreSettings]) er
 	}}
 	sum := sha256.Sum256([]byte(step.Info.IdempotencyKey))
 	mark := fmt.Sprintf("%x", sum[:6])
-	lim := limits{maxBytes: s.MaxBytes, maxRatio: s.MaxRatio}
+	how := reading{temp: tempDir(step.Info.WorkDir), limits: limits{maxBytes: s.MaxBytes, maxRatio: s.MaxRatio}}
+	if how.keys, err = identities(step.Info, s.IdentityFile); err != nil {
+		return sdk.Permanent(err)
+	}
 	if !empty && !s.Overwrite {
 		// Perhaps an earlier attempt has restored it and could not say so.
 		root, err := os.OpenRoot(target)
@@ -72,7 +76,10 @@ func (t tuning) restore(ctx context.Context, step *sdk.Step[RestoreSettings]) er
 		}
 		defer root.Close()
 		compared := &comparer{restorer: r, target: root}
-		found, _, err := check(ctx, archive, tempDir(step.Info.WorkDir), lim, step.Progress, compared.same)
+		found, _, err := check(ctx, archive, how, step.Progress, compared.same)
+		if errors.Is(err, errLocked) {
+			return verdict(archive, err)
+		}
 		if err == nil {
 			found.close()
 			err = compared.nothingElse(ctx, target)
@@ -83,7 +90,7 @@ func (t tuning) restore(ctx context.Context, step *sdk.Step[RestoreSettings]) er
 		if err != nil {
 			return sdk.Permanent(fmt.Errorf("target %s is not empty and not just what the archive holds: choose another, or set overwrite: true", target))
 		}
-	} else if err := r.restoreInto(ctx, step, archive, target, mark, lim, s.Overwrite && !empty); err != nil {
+	} else if err := r.restoreInto(ctx, step, archive, target, mark, how, s.Overwrite && !empty); err != nil {
 		return err
 	}
 	note := ""
@@ -117,7 +124,7 @@ func isEmpty(path string) (bool, error) {
 	return len(names) == 0, nil
 }
 
-func (r *restorer) restoreInto(ctx context.Context, step *sdk.Step[RestoreSettings], archive, target, mark string, lim limits, merge bool) error {
+func (r *restorer) restoreInto(ctx context.Context, step *sdk.Step[RestoreSettings], archive, target, mark string, how reading, merge bool) error {
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		return fmt.Errorf("make target: %w", err)
 	}
@@ -141,7 +148,8 @@ func (r *restorer) restoreInto(ctx context.Context, step *sdk.Step[RestoreSettin
 		return err
 	}
 	defer r.root.Close()
-	found, _, err := check(ctx, archive, filepath.Dir(staging), lim, step.Progress, r.extract)
+	how.temp = filepath.Dir(staging)
+	found, _, err := check(ctx, archive, how, step.Progress, r.extract)
 	if err != nil {
 		return verdict(archive, err)
 	}

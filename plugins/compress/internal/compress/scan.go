@@ -13,6 +13,8 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"filippo.io/age"
 )
 
 // limits guard against archives that unpack to more than anybody has.
@@ -30,12 +32,20 @@ func (d *damage) Error() string { return d.text }
 
 func damaged(format string, args ...any) error { return &damage{fmt.Sprintf(format, args...)} }
 
+// reading is how an archive is to be read.
+type reading struct {
+	temp string // directory of temporary files
+	limits
+	keys []age.Identity // for one that is encrypted
+}
+
 // scan is one reading of a whole archive.
 type scan struct {
 	manifest Manifest
 	digest   Digest
 	totals   Totals
 	within   *os.File // the manifest within, unlinked
+	locked   bool     // the archive was encrypted
 	problems problems
 }
 
@@ -77,10 +87,10 @@ type visitor func(e Entry, header *tar.Header, body io.Reader) error
 // scanArchive reads all of an archive: its structure while it goes, its
 // entries against the manifest at the end. What is wrong with the content of
 // entries is in problems; what makes reading on pointless is the error, a
-// *damage unless the disk or ctx is at fault. tempDir takes two unlinked
-// temporary files of about 200 bytes an entry.
-func scanArchive(ctx context.Context, file *os.File, tempDir string, lim limits, progress func(done int64), visit visitor) (_ *scan, err error) {
-	actual, err := unlinked(tempDir)
+// *damage unless the disk, the keys or ctx are at fault. how.temp takes two
+// unlinked temporary files of about 200 bytes an entry.
+func scanArchive(ctx context.Context, file *os.File, how reading, progress func(done int64), visit visitor) (_ *scan, err error) {
+	actual, err := unlinked(how.temp)
 	if err != nil {
 		return nil, err
 	}
@@ -91,17 +101,24 @@ func scanArchive(ctx context.Context, file *os.File, tempDir string, lim limits,
 			s.close()
 		}
 	}()
-	if s.within, err = unlinked(tempDir); err != nil {
+	if s.within, err = unlinked(how.temp); err != nil {
 		return nil, err
 	}
 	hash := sha256.New()
 	raw := &counter{r: io.TeeReader(ctxReader{ctx, file}, hash), seen: progress}
-	decompressor, err := newDecompressor(raw)
+	plain := io.Reader(bufio.NewReaderSize(raw, 256<<10))
+	if magic, _ := plain.(*bufio.Reader).Peek(len(ageMagic)); string(magic) == ageMagic {
+		s.locked = true
+		if plain, err = decrypt(plain, how.keys); err != nil {
+			return nil, readError(ctx, err)
+		}
+	}
+	decompressor, err := newDecompressor(plain)
 	if err != nil {
 		return nil, readError(ctx, err)
 	}
 	defer decompressor.Close()
-	unpacked := &limited{r: decompressor, raw: raw, limits: lim}
+	unpacked := &limited{r: decompressor, raw: raw, limits: how.limits}
 	if err := s.entries(tar.NewReader(unpacked), actual, visit); err != nil {
 		return nil, readError(ctx, err)
 	}
@@ -109,8 +126,10 @@ func scanArchive(ctx context.Context, file *os.File, tempDir string, lim limits,
 	if err := onlyZeros(unpacked); err != nil {
 		return nil, readError(ctx, err)
 	}
-	if _, err := io.Copy(io.Discard, raw); err != nil {
-		return nil, readError(ctx, err)
+	for _, rest := range []io.Reader{plain, raw} {
+		if _, err := io.Copy(io.Discard, rest); err != nil {
+			return nil, readError(ctx, err)
+		}
 	}
 	s.digest = Digest{Bytes: raw.n, SHA256: hex.EncodeToString(hash.Sum(nil))}
 	return s, s.compare(actual)
@@ -126,7 +145,7 @@ func readError(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	case errors.As(err, &outside):
 		return outside.err
-	case errors.As(err, &known), errors.As(err, &pathError):
+	case errors.As(err, &known), errors.As(err, &pathError), errors.Is(err, errLocked):
 		return err
 	}
 	return damaged("it is damaged or incomplete: %v", err)

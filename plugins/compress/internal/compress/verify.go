@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 
@@ -21,6 +22,8 @@ type VerifySettings struct {
 	Archive   string `json:"archive,omitempty" jsonschema_description:"Archive, or a directory whose newest archive is meant. Default: backup_dir."`
 	BackupDir string `json:"backup_dir,omitempty" jsonschema_description:"Directory of the archives, where archive is not given."`
 	Pattern   string `json:"pattern,omitempty" jsonschema_description:"Glob of file names among which the newest archive is chosen."`
+
+	IdentityFile string `json:"identity_file,omitempty" jsonschema_description:"File of secret keys (age or ssh; nobody else may read it) for encrypted archives. Without it, only the size and hash of such an archive are compared."`
 }
 
 // Verified is the output "verified".
@@ -30,6 +33,10 @@ type Verified struct {
 	SHA256   string `json:"sha256"`
 	Entries  int64  `json:"entries"`
 	RawBytes int64  `json:"raw_bytes"`
+	// Content: the entries were read and compared. Not so of an encrypted archive
+	// without a key: then what is said of them is said by the manifest.
+	Content    bool   `json:"content"`
+	Encryption string `json:"encryption,omitempty"`
 	// Sealed: there was a manifest beside the archive, so that also the
 	// archive's own hash was compared.
 	Sealed bool `json:"sealed"`
@@ -42,7 +49,16 @@ func (t tuning) verify(ctx context.Context, step *sdk.Step[VerifySettings]) erro
 	if err != nil {
 		return err
 	}
-	found, sealed, err := check(ctx, archive, tempDir(step.Info.WorkDir), limits{}, step.Progress, nil)
+	keys, err := identities(step.Info, s.IdentityFile)
+	if err != nil {
+		return sdk.Permanent(err)
+	}
+	if locked, err := isEncrypted(archive); err != nil {
+		return err
+	} else if locked && len(keys) == 0 {
+		return verifySeal(ctx, step, archive)
+	}
+	found, sealed, err := check(ctx, archive, reading{temp: tempDir(step.Info.WorkDir), keys: keys}, step.Progress, nil)
 	if err != nil {
 		return verdict(archive, err)
 	}
@@ -54,7 +70,19 @@ func (t tuning) verify(ctx context.Context, step *sdk.Step[VerifySettings]) erro
 	}
 	step.Message("%s: %s, %s, all as in the manifest%s", filepath.Base(archive), sdk.Count(found.totals.Files, "file"), sdk.Bytes(found.totals.Bytes), note)
 	return step.Output("verified", Verified{Path: archive, Bytes: found.digest.Bytes, SHA256: found.digest.SHA256,
-		Entries: found.totals.Entries, RawBytes: found.totals.Bytes, Sealed: sealed})
+		Entries: found.totals.Entries, RawBytes: found.totals.Bytes, Sealed: sealed, Content: true, Encryption: found.manifest.Encryption})
+}
+
+// verifySeal verifies what can be verified without a key.
+func verifySeal(ctx context.Context, step *sdk.Step[VerifySettings], archive string) error {
+	name := filepath.Base(archive)
+	m, err := checkSeal(ctx, archive, func(done, total float64) { step.Progress(done, total, name) })
+	if err != nil {
+		return verdict(archive, err)
+	}
+	step.Message("%s: size and SHA-256 as in the manifest; encrypted, so that its content was not read (identity_file)", name)
+	return step.Output("verified", Verified{Path: archive, Bytes: m.Archive.Bytes, SHA256: m.Archive.SHA256,
+		Entries: m.Totals.Entries, RawBytes: m.Totals.Bytes, Sealed: true, Encryption: encryptionAge})
 }
 
 // verdict makes damage permanent.
@@ -118,7 +146,7 @@ func choose(info sdk.Info, archive, backupDir, pattern string) (string, error) {
 
 // check scans an archive and compares it with the manifest beside it too, if
 // there is one (sealed). Any difference is a *damage.
-func check(ctx context.Context, archive, temp string, lim limits, progress func(done, total float64, note string), visit visitor) (_ *scan, sealed bool, err error) {
+func check(ctx context.Context, archive string, how reading, progress func(done, total float64, note string), visit visitor) (_ *scan, sealed bool, err error) {
 	file, err := os.Open(archive)
 	if err != nil {
 		return nil, false, fmt.Errorf("open archive: %w", err)
@@ -131,7 +159,7 @@ func check(ctx context.Context, archive, temp string, lim limits, progress func(
 	if !info.Mode().IsRegular() {
 		return nil, false, damaged("it is no file")
 	}
-	found, err := scanArchive(ctx, file, temp, lim, func(done int64) {
+	found, err := scanArchive(ctx, file, how, func(done int64) {
 		progress(float64(done), float64(info.Size()), filepath.Base(archive))
 	}, visit)
 	if err != nil {
@@ -167,8 +195,13 @@ func (s *scan) compareSide(path string) (sealed bool, err error) {
 	case m.Archive == nil:
 		s.problems.add("the manifest beside it does not speak of the archive")
 	case *m.Archive != s.digest:
-		s.problems.add("it is not as it was made: SHA-256 %s with %d bytes, not %s with %d",
-			s.digest.SHA256, s.digest.Bytes, m.Archive.SHA256, m.Archive.Bytes)
+		s.problems.add("%s", notAsMade(s.digest, *m.Archive))
+	}
+	if !m.listed {
+		if !s.locked || !sameHead(m, s.manifest) {
+			s.problems.add("the manifest beside it differs from the one within")
+		}
+		return true, nil
 	}
 	size, err := s.within.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -179,6 +212,19 @@ func (s *scan) compareSide(path string) (sealed bool, err error) {
 		s.problems.add("the manifest beside it differs from the one within")
 	}
 	return true, err
+}
+
+func notAsMade(is, was Digest) string {
+	return fmt.Sprintf("it is not as it was made: SHA-256 %s with %d bytes, not %s with %d", is.SHA256, is.Bytes, was.SHA256, was.Bytes)
+}
+
+// sameHead compares all but the entries, and what is said of the archive.
+func sameHead(a, b Manifest) bool {
+	same := a.Created.Equal(b.Created)
+	for _, m := range []*Manifest{&a, &b} {
+		m.Created, m.Archive, m.listed = time.Time{}, nil, false
+	}
+	return same && a == b
 }
 
 func samePrefix(a, b io.ReaderAt, size int64) (bool, error) {
@@ -198,57 +244,4 @@ func samePrefix(a, b io.ReaderAt, size int64) (bool, error) {
 		}
 	}
 	return true, nil
-}
-
-// existing is the archive that an earlier attempt of this step has published,
-// nil where there is nothing of that name. One of another run is an error.
-func (m *maker) existing(ctx context.Context) (*Archive, error) {
-	if _, err := os.Lstat(m.final); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	taken := sdk.Permanent(fmt.Errorf("%s exists already and is not of this run: remove it, or set another name", m.final))
-	found, sealed, err := check(ctx, m.final, "", limits{}, func(float64, float64, string) {}, nil)
-	switch {
-	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case err != nil:
-		return nil, taken
-	}
-	defer found.close()
-	if found.manifest.IdempotencyKey != m.head.IdempotencyKey {
-		return nil, taken
-	}
-	if !sealed { // the attempt ended between the two renames
-		if err := m.seal(found); err != nil {
-			return nil, fmt.Errorf("write the manifest beside the archive: %w", err)
-		}
-	}
-	return m.result(found.totals, found.digest), nil
-}
-
-// seal writes the manifest beside an archive anew from the one within.
-func (m *maker) seal(found *scan) error {
-	size, err := found.within.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(m.final), ".manifest-*.part")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if _, err := io.Copy(f, io.NewSectionReader(found.within, 0, size-int64(len("}\n")))); err != nil {
-		return err
-	}
-	fmt.Fprintf(f, ",\"archive\":{\"bytes\":%d,\"sha256\":%q}}\n", found.digest.Bytes, found.digest.SHA256)
-	if err := errors.Join(f.Chmod(0o640), f.Sync()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), sidePath(m.final)); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(m.final))
 }
