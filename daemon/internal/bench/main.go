@@ -25,6 +25,9 @@ type options struct {
 	steps   int // of the long task
 	profile string
 	only    string
+
+	schedules int
+	cron      bool
 }
 
 func main() {
@@ -34,11 +37,17 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each pair is measured; the median counts")
 	flag.IntVar(&o.steps, "steps", 100_000, "steps of the long task")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of the parts that run in this process")
-	flag.StringVar(&o.only, "only", "abcd", "which parts to run")
+	flag.StringVar(&o.only, "only", "abcde", "which parts to run")
+	flag.IntVar(&o.schedules, "schedules", 100_000, "tasks with schedules")
+	flag.BoolVar(&o.cron, "cron", false, "be the process in which robfig/cron is measured")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	do := run
+	if o.cron {
+		do = cronChild
+	}
+	if err := do(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -67,6 +76,7 @@ func run(ctx context.Context, o options) error {
 		run          func(context.Context, options) error
 	}{
 		{"a", "sequential", benchSequential}, {"b", "parallel", benchParallel}, {"c", "long", benchLong}, {"d", "idle", benchIdle},
+		{"e", "schedules", benchSchedules},
 	} {
 		if !strings.Contains(o.only, part.letter) {
 			continue
