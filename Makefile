@@ -17,12 +17,17 @@ STATICCHECK        := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 TEST_DEBS     := sqlite3:sqlite3 zstd:zstd age:age
 GENERATE_DEBS := protoc:protobuf-compiler
 
-# install_debs installs what is missing of a list of program:package.
+# install_debs installs what is missing of a list of program:package. No server
+# that comes with a package is started: tests start their own.
 define install_debs
 	missing=(); for pair in $(1); do command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
 	if [ $${#missing[@]} -gt 0 ]; then \
 	  echo "installing $${missing[*]}"; \
 	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  policy=/usr/sbin/policy-rc.d; \
+	  if [ ! -e $$policy ]; then \
+	    printf '#!/bin/sh\nexit 101\n' | $$sudo tee $$policy >/dev/null; $$sudo chmod 755 $$policy; trap "$$sudo rm -f $$policy" EXIT; \
+	  fi; \
 	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
 	fi
 endef
