@@ -131,7 +131,7 @@ func parseItem(text string, place cronPlace) (cronItem, *textFault) {
 func longStep(n int, place cronPlace) string {
 	unit := map[string]string{"second": "s", "minute": "m", "hour": "h"}[place.name]
 	if unit == "" {
-		return "a step begins anew with each " + map[string]string{"day of the month": "month", "month": "year"}[place.name] + "; list the values instead"
+		return "a step begins anew with each " + map[string]string{"day of the month": "month", "month": "year", "day of the week": "week"}[place.name] + "; list the values instead"
 	}
 	return fmt.Sprintf("a step begins anew with each %s; for a fixed rate use every: %d%s instead of cron",
 		map[string]string{"second": "minute", "minute": "hour", "hour": "day"}[place.name], n, unit)

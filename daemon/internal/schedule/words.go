@@ -47,8 +47,8 @@ func clockWords(seconds, minutes, hours []int) (text string, daily bool) {
 		return fmt.Sprintf("every %d seconds", regular(seconds, 60)), false
 	case everyHour && len(minutes) == 60 && one:
 		return "every minute, at " + count(seconds[0], "second") + " past", false
-	case !everyHour && one && len(minutes)*len(hours) <= 8:
-		return "at " + list(clockTimes(seconds[0], minutes, hours), "and"), true
+	case !everyHour && len(seconds)*len(minutes)*len(hours) <= 8:
+		return "at " + list(clockTimes(seconds, minutes, hours), "and"), true
 	case !everyHour && run(hours) && full && len(minutes) == 60:
 		return "every minute from " + fromTo(hours), true
 	case !everyHour && run(hours) && full && regular(minutes, 60) > 1:
@@ -58,10 +58,10 @@ func clockWords(seconds, minutes, hours []int) (text string, daily bool) {
 	case !everyHour && run(hours) && len(minutes) == 60 && regular(seconds, 60) > 1:
 		return fmt.Sprintf("every %d seconds from %s", regular(seconds, 60), fromTo(hours)), true
 	case !everyHour && one && len(minutes) == 1 && run(hours):
-		times := clockTimes(seconds[0], minutes, hours)
+		times := clockTimes(seconds, minutes, hours)
 		return "every hour from " + times[0] + " to " + times[len(times)-1], true
 	case !everyHour && one && len(minutes) == 1 && evenly(hours) > 0:
-		times := clockTimes(seconds[0], minutes, hours)
+		times := clockTimes(seconds, minutes, hours)
 		return fmt.Sprintf("every %d hours from %s to %s", evenly(hours), times[0], times[len(times)-1]), true
 	}
 	hourText := "of every hour"
@@ -145,15 +145,17 @@ func fromTo(hours []int) string {
 	return fmt.Sprintf("%02d:00 to %02d:59", hours[0], hours[len(hours)-1])
 }
 
-func clockTimes(second int, minutes, hours []int) []string {
+func clockTimes(seconds, minutes, hours []int) []string {
 	var times []string
 	for _, hour := range hours {
 		for _, minute := range minutes {
-			text := fmt.Sprintf("%02d:%02d", hour, minute)
-			if second != 0 {
-				text += fmt.Sprintf(":%02d", second)
+			for _, second := range seconds {
+				text := fmt.Sprintf("%02d:%02d", hour, minute)
+				if second != 0 || len(seconds) > 1 {
+					text += fmt.Sprintf(":%02d", second)
+				}
+				times = append(times, text)
 			}
-			times = append(times, text)
 		}
 	}
 	return times
@@ -187,7 +189,7 @@ func (c *cronSpec) dayWords() (days, in string) {
 	if len(months) < 12 {
 		named = series(months, func(m int) string { return time.Month(m).String() })
 	}
-	domText := "on the " + series(doms, ordinal)
+	domText := "on the " + strings.Replace(series(doms, ordinal), "so on to ", "so on to the ", 1)
 	dowText := "on " + list(dayNames(dows), "and")
 	if len(dows) == 7 {
 		dowText = "on every day of the week"

@@ -1,0 +1,151 @@
+package schedule
+
+import (
+	"archive/zip"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// zoneNames lists the time zone database that comes with Go, so that a test sees the
+// same zones on each machine.
+func zoneNames(t testing.TB) []string {
+	t.Helper()
+	archive, err := zip.OpenReader(filepath.Join(runtime.GOROOT(), "lib", "time", "zoneinfo.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	var names []string
+	for _, file := range archive.File {
+		if !strings.HasSuffix(file.Name, "/") {
+			names = append(names, file.Name)
+		}
+	}
+	slices.Sort(names)
+	if len(names) < 400 {
+		t.Fatalf("only %d zones", len(names))
+	}
+	return names
+}
+
+func loadZone(t testing.TB, name string) *zone {
+	t.Helper()
+	z, err := new(Zones).load(name)
+	if err != nil {
+		t.Fatal(name, err)
+	}
+	return z
+}
+
+func offsetAt(z *zone, instant int64) int64 {
+	_, offset := time.Unix(instant, 0).In(z.location).Zone()
+	return int64(offset)
+}
+
+// turns finds the instants from which on the zone's offset is another one, by asking for the offset only.
+func turns(z *zone, from, to int64) []int64 {
+	const stride = 6 * 60 * 60
+	var list []int64
+	for at := from; at < to; at += stride {
+		for low := at; ; {
+			high := at + stride
+			if offsetAt(z, low) == offsetAt(z, high) {
+				break
+			}
+			for was := offsetAt(z, low); high-low > 1; {
+				if middle := (low + high) / 2; offsetAt(z, middle) == was {
+					low = middle
+				} else {
+					high = middle
+				}
+			}
+			list = append(list, high)
+			low = high
+		}
+	}
+	return list
+}
+
+func unix(year int) int64 { return time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC).Unix() }
+
+// A span ends where the offset changes, and nowhere else: in each zone, also where
+// the zone's file ends and a rule goes on, and on the last day of leap years.
+func TestSpansEndWhereTheOffsetChanges(t *testing.T) {
+	for _, name := range zoneNames(t) {
+		z := loadZone(t, name)
+		all := turns(z, unix(2000), unix(2045))
+		for i, turn := range all {
+			before, after := z.at(turn-1), z.at(turn)
+			if before.end != turn || after.start != turn || before.offset != offsetAt(z, turn-1) || after.offset != offsetAt(z, turn) {
+				t.Errorf("%s at %v: %+v then %+v", name, time.Unix(turn, 0).UTC(), before, after)
+			}
+			if i > 0 && before.start != all[i-1] {
+				t.Errorf("%s before %v: %+v, but the change before was at %d", name, time.Unix(turn, 0).UTC(), before, all[i-1])
+			}
+		}
+		for _, year := range []int{2024, 2028, 2036, 2040, 2044} {
+			newYear := time.Date(year, 12, 31, 12, 0, 0, 0, time.UTC).Unix()
+			fresh := loadZone(t, name) // remembers nothing
+			if s := fresh.at(newYear); s.offset != offsetAt(z, newYear) || s.start > newYear || s.end <= newYear ||
+				slices.ContainsFunc(all, func(turn int64) bool { return s.start < turn && turn < s.end }) {
+				t.Errorf("%s on the last day of %d: %+v", name, year, s)
+			}
+		}
+	}
+}
+
+// Around each change the instant of a wall is the first one at which the clock shows it, or
+// where none does the first after the gap.
+func TestInstantOfEachWallAroundEachChange(t *testing.T) {
+	for _, name := range zoneNames(t) {
+		if testing.Short() && len(name)%4 != 0 {
+			continue
+		}
+		z := loadZone(t, name)
+		for _, turn := range turns(z, unix(1996), unix(2038)) {
+			const width, grid = 30 * 60 * 60, 15 * 60
+			first := make(map[int64]int64) // wall -> instant
+			for at := turn - 2*width; at < turn+2*width; at += grid {
+				wall := at + offsetAt(z, at)
+				if _, ok := first[wall]; !ok {
+					first[wall] = at
+				}
+			}
+			last := int64(longAgo)
+			for wall := turn + offsetAt(z, turn) - width; wall < turn+offsetAt(z, turn)+width; wall += grid {
+				got := z.instant(wall)
+				want, shown := first[wall]
+				if !shown {
+					// The clock was never at it: the first instant after the gap.
+					want = turn
+				}
+				if got != want {
+					t.Fatalf("%s around %v: wall %v is at %v, want %v", name, time.Unix(turn, 0).UTC(), clockOf(wall), time.Unix(got, 0).UTC(), time.Unix(want, 0).UTC())
+				}
+				if got < last {
+					t.Fatalf("%s: not monotonic at %v", name, time.Unix(wall, 0).UTC())
+				}
+				last = got
+			}
+		}
+	}
+}
+
+// The walls later than what was shown up to an instant are exactly those whose own instant is later.
+func TestShownIsTheInverseOfInstant(t *testing.T) {
+	for _, name := range []string{"Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Pacific/Kwajalein", "Africa/Casablanca", "Antarctica/Troll", "America/Sao_Paulo", "Europe/Dublin", "Asia/Manila"} {
+		z := loadZone(t, name)
+		for _, turn := range append(turns(z, unix(1993), unix(2030)), turns(z, unix(1840), unix(1850))...) {
+			for at := turn - 27*3600; at < turn+27*3600; at += 437 {
+				wall := z.shown(at)
+				if z.instant(wall) > at || z.instant(wall+1) <= at {
+					t.Fatalf("%s at %v: shown %v", name, time.Unix(at, 0).UTC(), time.Unix(wall, 0).UTC())
+				}
+			}
+		}
+	}
+}
