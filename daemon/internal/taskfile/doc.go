@@ -7,5 +7,6 @@
 // schema says text, 0123, 1.10 and 2026-01-02 stay what was written.
 //
 // The package stores nothing, opens no files, resolves no secrets and starts
-// nothing; what it needs to know of controllers it asks through Controllers.
+// nothing; what it needs to know of controllers and of schedules it asks through
+// Controllers and Schedules.
 package taskfile

@@ -59,8 +59,8 @@ func badDuration(s string) error {
 	return fmt.Errorf("must be a duration such as 30s, 10m, 1h30m or 2d, found %s", quote(s))
 }
 
-// formatDuration writes the shortest text that ParseDuration reads back as d.
-func formatDuration(d time.Duration) string {
+// FormatDuration writes the shortest text that ParseDuration reads back as d.
+func FormatDuration(d time.Duration) string {
 	var b strings.Builder
 	if days := d / day; days > 0 {
 		fmt.Fprintf(&b, "%dd", days)

@@ -132,7 +132,7 @@ func (m mappingNode) yes(key string, value bool) {
 
 func (m mappingNode) duration(key string, value time.Duration) {
 	if value > 0 {
-		m.add(key, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: formatDuration(value)})
+		m.add(key, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: FormatDuration(value)})
 	}
 }
 

@@ -172,7 +172,7 @@ func (p *parser) retry(e entry, path string, r *task.Retry) {
 		"max_backoff": p.duration(&r.MaxBackoff),
 	})
 	if r.Backoff > 0 && r.MaxBackoff > 0 && r.MaxBackoff < r.Backoff {
-		p.fault(seen["max_backoff"].value, path+".max_backoff", fmt.Sprintf("%s.max_backoff must not be shorter than the backoff of %s", path, formatDuration(r.Backoff)), "")
+		p.fault(seen["max_backoff"].value, path+".max_backoff", fmt.Sprintf("%s.max_backoff must not be shorter than the backoff of %s", path, FormatDuration(r.Backoff)), "")
 	}
 }
 
