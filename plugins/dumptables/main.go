@@ -4,12 +4,16 @@ package main
 
 import (
 	"github.com/stepd/stepd/plugins/dumptables/internal/dump"
+	"github.com/stepd/stepd/plugins/dumptables/internal/mysql"
 	"github.com/stepd/stepd/plugins/dumptables/internal/sqlite"
 	"github.com/stepd/stepd/sdk"
 )
 
-const version = "1.0.0"
+const version = "1.1.0"
 
-func main() {
-	sdk.Serve(dump.Plugin(version, map[string]dump.Engine{"sqlite": sqlite.Engine{}}))
+func main() { sdk.Serve(dump.Plugin(version, engines())) }
+
+// engines are the kinds of databases by the scheme of their DSN.
+func engines() map[string]dump.Engine {
+	return map[string]dump.Engine{"sqlite": sqlite.Engine{}, "mysql": mysql.Engine{}, "mariadb": mysql.Engine{}}
 }

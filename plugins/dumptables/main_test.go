@@ -16,17 +16,25 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/stepd/stepd/plugins/dumptables/internal/dump"
-	"github.com/stepd/stepd/plugins/dumptables/internal/sqlite"
+	"github.com/stepd/stepd/plugins/dumptables/internal/mysqltest"
 	"github.com/stepd/stepd/sdk/sdktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(mysqltest.Holder), goleak.Cleanup(func(code int) {
+		if err := stopMariaDB(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop the MariaDB server:", err)
+			code = max(code, 1)
+		}
+		os.Exit(code)
+	}))
+}
 
 type settings map[string]any
 
 func serve(t testing.TB) *sdktest.Harness {
 	t.Helper()
-	return sdktest.New(t, dump.Plugin(version, map[string]dump.Engine{"sqlite": sqlite.Engine{}}))
+	return sdktest.New(t, dump.Plugin(version, engines()))
 }
 
 // open opens a database for the test itself; statements run on one connection.
