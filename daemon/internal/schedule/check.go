@@ -9,7 +9,8 @@ import (
 
 // Check says everything that is wrong with a schedule. Fields are named as in task files: name, cron, at, rate, delay, anchor,
 // timezone, start, end, jitter, exclude, missed, missed_window, missed_limit, overlap; none for the schedule as a whole. Policies that are not set are
-// not judged, nor is an empty name. With a zero now it does not matter that the schedule's times have passed. Check never panics.
+// not judged, nor is an empty name. With a zero now it does not matter that the schedule's times
+// have passed. Where the whole exclusion list is at fault, Index is -1. Check never panics.
 func (z *Zones) Check(s task.Schedule, now time.Time) []task.ScheduleFault {
 	rule, faults := z.compile(s, now)
 	c := &compiling{zones: z, faults: faults}
@@ -80,7 +81,7 @@ func (c *compiling) sense(s task.Schedule, r *Rule, now time.Time) {
 		c.fault("end", "has passed: it was "+r.clock(r.end), "leave the schedule out, or set a later end")
 	}
 	if r.kind == atKind && r.at <= at {
-		c.fault("at", "has passed: it was "+r.clock(r.at), "write a later time, or start the task by hand: stepd run")
+		c.fault("at", "has passed: it was "+r.clock(r.at), "write a later time, or start the task by hand with \"stepd run\"")
 	}
 	if len(c.faults) > known {
 		return
@@ -90,6 +91,9 @@ func (c *compiling) sense(s task.Schedule, r *Rule, now time.Time) {
 			never.offset = domOffset(s.Cron)
 		}
 		c.textFault(never.field, never.textFault)
+		if never.field == "exclude" {
+			c.faults[len(c.faults)-1].Index = -1
+		}
 		return
 	}
 	if r.jitter > 0 && (r.kind == cronKind || r.kind == rateKind) {

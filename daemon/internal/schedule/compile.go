@@ -129,7 +129,8 @@ const maxExclude = 366
 
 func (c *compiling) exclude(r *Rule, items []string) {
 	if len(items) > maxExclude {
-		c.fault("exclude", fmt.Sprintf("has %d items, at most %d are allowed", len(items), maxExclude), "write days that follow on each other as 2026-12-24..2027-01-02")
+		c.faults = append(c.faults, task.ScheduleFault{Field: "exclude", Index: -1, Message: fmt.Sprintf("has %d items, at most %d are allowed", len(items), maxExclude),
+			Hint: "write days that follow on each other as 2026-12-24..2027-01-02"})
 		return
 	}
 	for i, text := range items {

@@ -72,6 +72,9 @@ func parseItem(text string, place cronPlace) (cronItem, *textFault) {
 	item := cronItem{step: 1}
 	span, step, stepped := strings.Cut(text, "/")
 	low, high, ranged := strings.Cut(span, "-")
+	if strings.Contains(high, "-") {
+		return cronItem{}, &textFault{message: fmt.Sprintf("has the %s %s with two hyphens", place.name, quoted(text)), hint: "a range has one, as in 1-5; values are divided by commas"}
+	}
 	item.stepped, item.ranged = stepped, ranged
 	switch {
 	case low == "*" || low == "?":
@@ -116,6 +119,8 @@ func parseItem(text string, place cronPlace) (cronItem, *textFault) {
 	n, err := strconv.Atoi(step)
 	behind := len(span) + 1
 	switch {
+	case step == "":
+		return item, &textFault{offset: behind - 1, message: fmt.Sprintf("has no step behind the slash in the %s %s", place.name, quoted(text)), hint: "a step is written as in */15"}
 	case err != nil || !digits(step):
 		return item, &textFault{offset: behind, message: fmt.Sprintf("has %s as the step of the %s, which is no number", quoted(step), place.name), hint: "a step is written as in */15"}
 	case n == 0:

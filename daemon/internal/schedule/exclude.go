@@ -20,7 +20,7 @@ func (d *days) add(text string) *textFault {
 	if month, dom, ok := yearlyDay(text); ok {
 		// 2024 has a 29 February.
 		if month < 1 || month > 12 || dom < 1 || dom > daysIn(2024, month) {
-			return &textFault{message: quoted(text) + " is no day of any year", hint: "a day of each year is written as month-day, as in 12-25"}
+			return &textFault{message: "has " + quoted(text) + ", which is no day of any year", hint: "a day of each year is written as month-day, as in 12-25"}
 		}
 		if d.yearly == nil {
 			d.yearly = new([13][32]bool)
@@ -29,8 +29,21 @@ func (d *days) add(text string) *textFault {
 		return nil
 	}
 	from, to, ranged := strings.Cut(text, "..")
+	if _, _, yearly := yearlyDay(to); yearly {
+		if _, _, both := yearlyDay(from); both {
+			return &textFault{message: "has the days " + quoted(text) + " of each year", hint: "days of each year are listed one by one: 12-24, 12-25, 12-26"}
+		}
+		return &textFault{offset: len(from) + len(".."), message: "has " + quoted(to) + " at the end of a range, without its year", hint: "both ends have a year, as in 2026-12-24..2027-01-02"}
+	}
 	first, fault := parseDay(from)
 	if fault != nil {
+		for _, word := range []string{" to ", " - ", "/", "...", " until "} {
+			if a, b, ok := strings.Cut(text, word); ok {
+				if _, fault := parseDay(a); fault == nil {
+					return &textFault{offset: len(a), message: "has " + quoted(text), hint: "a range of days has two dots: " + a + ".." + strings.TrimSpace(b)}
+				}
+			}
+		}
 		return fault
 	}
 	last := first

@@ -176,7 +176,12 @@ func (x *explaining) clockReasons(instant int64) []string {
 		switch {
 		case !r.cron.follows && instant == s.start && before.offset < s.offset:
 			if missing := x.missing(before.wallEnd(), wall); missing != "" {
-				notes = append(notes, missing+" that day: the clock is set from "+r.zone.change(before, s))
+				notes = append(notes, missing+": the clock is set from "+r.zone.change(before, s))
+			}
+		case r.cron.follows && before.offset < s.offset:
+			first, ok := r.raw(s.start - 1)
+			if _, n := x.between(before.wallEnd(), s.wallStart()); n > 0 && ok && first == instant {
+				notes = append(notes, "the first time after the clock is set from "+r.zone.change(before, s))
 			}
 		case r.cron.follows && wall < before.wallEnd():
 			notes = append(notes, "the second time that day: the clock was set from "+r.zone.change(before, s))
@@ -213,31 +218,40 @@ func (x *explaining) momentReasons(instant int64) []string {
 	return nil
 }
 
-// missing names the times of the spec between two walls, of which the second is not among them.
-func (x *explaining) missing(from, to int64) string {
-	var names []string
+// between names the times of the spec from one wall to before another, and how many they are: five are many.
+func (x *explaining) between(from, to int64) (names string, n int) {
+	var all []string
 	for wall := from - 1; ; {
 		next, ok := x.rule.cron.next(wall)
 		if !ok || next >= to {
-			break
+			return list(all, "and"), len(all)
 		}
-		if len(names) == 4 {
-			return names[0] + " and other times do not exist"
+		if len(all) == 4 {
+			return all[0] + " and other times", 5
 		}
 		name := clockOf(next)
-		if to-from > secondsPerDay/2 {
-			name = time.Unix(next, 0).UTC().Format("2006-01-02 15:04")
+		if day(from) != day(to) {
+			name = date(next) + " " + name
 		}
-		names = append(names, name)
+		all = append(all, name)
 		wall = next
 	}
-	switch len(names) {
+}
+
+// missing says that the times of the spec between two walls do not exist, or nothing if there are none.
+func (x *explaining) missing(from, to int64) string {
+	names, n := x.between(from, to)
+	on := " that day"
+	if day(from) != day(to) {
+		on = ""
+	}
+	switch n {
 	case 0:
 		return ""
 	case 1:
-		return names[0] + " does not exist"
+		return names + " does not exist" + on
 	}
-	return list(names, "and") + " do not exist"
+	return names + " do not exist" + on
 }
 
 // clockOf is what a clock shows.
@@ -255,6 +269,5 @@ func (z *zone) change(before, after span) string {
 	if day(from) == day(to) {
 		return clockOf(from) + " to " + clockOf(to)
 	}
-	show := func(wall int64) string { return time.Unix(wall, 0).UTC().Format("2006-01-02 ") + clockOf(wall) }
-	return show(from) + " to " + show(to)
+	return date(from) + " " + clockOf(from) + " to " + date(to) + " " + clockOf(to)
 }

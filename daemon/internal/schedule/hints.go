@@ -2,10 +2,8 @@ package schedule
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -52,6 +50,9 @@ func lead(text, prefix string) int {
 
 func everyFault(text string, words []string) *textFault {
 	hint := "use the key every, as in every: 15m"
+	if len(words) > 2 {
+		hint = cronHint
+	}
 	if len(words) > 1 {
 		if d, err := parseLength(strings.Join(words[1:], "")); err == nil {
 			hint = "use the key every: " + length(d) + "; its times are counted from when the schedule was saved, or from its anchor"
@@ -65,13 +66,20 @@ func systemd(text string, words []string) *textFault {
 	if !strings.Contains(text, ":") {
 		return nil
 	}
-	for _, word := range words {
+	for i, word := range words {
 		hours, rest, ok := strings.Cut(word, ":")
 		minutes, _, _ := strings.Cut(rest, ":")
+		minutes = strings.TrimSuffix(strings.TrimSuffix(minutes, "am"), "pm")
 		hour, err1 := strconv.Atoi(hours)
 		minute, err2 := strconv.Atoi(minutes)
 		if !ok || err1 != nil || err2 != nil || hour < 0 || hour > 23 || minute < 0 || minute > 59 {
 			continue
+		}
+		switch half := halfOf(words, i); {
+		case half == "pm" && hour < 12:
+			hour += 12
+		case half == "am" && hour == 12:
+			hour = 0
 		}
 		days := "*"
 		if head := strings.ReplaceAll(words[0], "..", "-"); head != word {
@@ -85,6 +93,16 @@ func systemd(text string, words []string) *textFault {
 	return &textFault{offset: strings.Index(text, ":"), message: "has a colon, which is not part of any cron spec", hint: cronHint}
 }
 
+// halfOf is am or pm, if that stands at the end of the word or is the next one.
+func halfOf(words []string, i int) string {
+	for _, half := range []string{"am", "pm"} {
+		if strings.HasSuffix(words[i], half) || i+1 < len(words) && words[i+1] == half {
+			return half
+		}
+	}
+	return ""
+}
+
 // unknownWord is the fault of a word with an @ that is not known.
 func unknownWord(text string) textFault {
 	known := []string{"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
@@ -93,7 +111,7 @@ func unknownWord(text string) textFault {
 
 // fieldCount is the fault of a spec with too few or too many fields.
 func fieldCount(fields []cronField, offset int) textFault {
-	hint := cronHint
+	hint := `"30 2 * * *" is each day at 02:30`
 	switch n := len(fields); {
 	case n == 1:
 		word := strings.ToLower(fields[0].text)
@@ -111,7 +129,7 @@ func fieldCount(fields []cronField, offset int) textFault {
 	if len(fields) > 6 {
 		at += fields[6].offset
 	}
-	return textFault{offset: at, message: fmt.Sprintf("has %s, needed are five (%s), or six with the second first", count(len(fields), "field"), fiveFields), hint: hint}
+	return textFault{offset: at, message: fmt.Sprintf("has %s; it needs five (%s), or six with the second first", count(len(fields), "field"), fiveFields), hint: hint}
 }
 
 // foreign knows what other schedulers have in a field, and this one has not.
@@ -179,35 +197,44 @@ func didYouMean(word string, known []string) string {
 	return ""
 }
 
+// nearest is the known word that most likely was meant: one that begins as the word does, or is like it.
 func nearest(word string, known []string) string {
-	if len(word) > 100 {
+	if len(word) < 2 || len(word) > 100 {
 		return ""
 	}
+	lower := strings.ToLower(word)
 	best, least := "", max(2, len(word)/3+1)
 	for _, k := range known {
-		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < least {
+		if strings.HasPrefix(strings.ToLower(k), lower) {
+			return k
+		}
+		if d := distance(lower, strings.ToLower(k)); d < least {
 			best, least = k, d
 		}
 	}
 	return best
 }
 
-// distance counts the insertions, deletions and replacements that turn a into b.
+// distance counts the insertions, deletions, replacements and swaps of neighbours
+// that turn a into b.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
+	before, row, next := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
+		next[0] = i + 1
 		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
+			change := row[j]
+			if a[i] != b[j] {
+				change++
 			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
+			next[j+1] = min(change, row[j+1]+1, next[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				next[j+1] = min(next[j+1], before[j-1]+1)
+			}
 		}
+		before, row, next = row, next, before
 	}
 	return row[len(b)]
 }
@@ -244,6 +271,3 @@ func list(items []string, word string) string {
 		return strings.Join(items[:n-1], ", ") + " " + word + " " + items[n-1]
 	}
 }
-
-// oneLine reports whether the text holds no character that steers a terminal.
-func oneLine(text string) bool { return !slices.ContainsFunc([]rune(text), unicode.IsControl) }

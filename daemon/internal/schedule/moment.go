@@ -34,11 +34,15 @@ const momentHint = "write 2026-12-24, 2026-12-24T18:00 or 2026-12-24T18:00:30, w
 // parseMoment reads a date, with or without a time of day, with or without an offset.
 func parseMoment(text string) (moment, *textFault) {
 	var m moment
-	if len(text) < 10 {
-		return m, &textFault{message: "is " + quoted(text) + ", which is no date", hint: momentHint}
-	}
-	day, fault := parseDay(text[:10])
+	head := text[:min(len(text), 10)]
+	day, fault := parseDay(head)
 	if fault != nil {
+		if len(head) < 10 || head[4] != '-' || head[7] != '-' {
+			fault = &textFault{message: "is " + quoted(text) + ", which is no date", hint: momentHint}
+			if guessed := guessDay(text); guessed != "" {
+				fault.hint = "write " + guessed
+			}
+		}
 		return m, fault
 	}
 	m.wall = day * secondsPerDay
@@ -93,6 +97,9 @@ func parseOffset(text string) (int64, bool) {
 // parseClock reads 18:00 or 18:00:30 as seconds of the day.
 func parseClock(text string) (int64, *textFault) {
 	parts := strings.Split(text, ":")
+	if i := strings.IndexByte(text, ' '); i >= 0 {
+		return 0, &textFault{offset: i, message: "has " + quoted(text[i+1:]) + " behind the time of day", hint: "a time of day has 24 hours, as in 18:30; the time zone is written with the key timezone, or as an offset: 18:30+01:00"}
+	}
 	if len(parts) < 2 || len(parts) > 3 {
 		return 0, &textFault{message: "has " + quoted(text) + " as the time of day", hint: "write hours and minutes, as in 18:00 or 18:00:30"}
 	}
@@ -122,11 +129,49 @@ func parseClock(text string) (int64, *textFault) {
 	return seconds, nil
 }
 
+// guessDay is the day that was meant by 24.12.2026, 2026/12/24 or 2026-1-2, or nothing.
+func guessDay(text string) string {
+	text, _, _ = strings.Cut(strings.ReplaceAll(text, "T", " "), " ")
+	for _, by := range []string{".", "/", "-"} {
+		parts := strings.Split(text, by)
+		if len(parts) != 3 || !digits(parts[0]) || !digits(parts[1]) || !digits(parts[2]) {
+			continue
+		}
+		switch {
+		case len(parts[2]) == 4 && by == ".": // elsewhere it may be the month that comes first
+			parts[0], parts[2] = parts[2], parts[0]
+		case len(parts[0]) != 4:
+			continue
+		}
+		for i := 1; i < 3; i++ {
+			if len(parts[i]) == 1 {
+				parts[i] = "0" + parts[i]
+			}
+		}
+		guessed := strings.Join(parts, "-")
+		if _, fault := readDay(guessed); fault == nil && guessed != text {
+			return guessed
+		}
+	}
+	return ""
+}
+
 // The first and last year that a date may have.
 const minYear, maxYear = 1900, 2999
 
-// parseDay reads 2026-12-24 as the number of the day.
+// parseDay reads 2026-12-24 as the number of the day, and guesses what else may be meant.
 func parseDay(text string) (int64, *textFault) {
+	number, fault := readDay(text)
+	if fault == nil {
+		return number, nil
+	}
+	if guessed := guessDay(text); guessed != "" {
+		fault.hint = "write " + guessed
+	}
+	return 0, fault
+}
+
+func readDay(text string) (int64, *textFault) {
 	const hint = "a day is written as year-month-day, as in 2026-12-24"
 	if len(text) != 10 || text[4] != '-' || text[7] != '-' || !digits(text[:4]) || !digits(text[5:7]) || !digits(text[8:10]) {
 		return 0, &textFault{message: "has " + quoted(text) + " where a day is to stand", hint: hint}

@@ -134,11 +134,10 @@ func (x *explaining) shortMonths() string {
 	case leap:
 		return "February has a day 29 in leap years only; " + list(short, "and") + " have no " + name + "."
 	}
-	verb := " have no "
 	if len(short) == 1 {
-		verb = " has no "
+		return short[0] + " has no " + name + " and is left out."
 	}
-	return list(short, "and") + verb + name + " and are left out."
+	return list(short, "and") + " have no " + name + " and are left out."
 }
 
 // unevenSteps says where a step is shorter than the others.
@@ -184,39 +183,42 @@ func (x *explaining) clockNotes() []string {
 		}
 	}
 	if len(notes) == 0 && len(changes) > 0 {
-		c := changes[0]
-		return []string{"On " + date(c[0].wallEnd()) + " the clock is set from " + x.rule.zone.change(c[0], c[1]) + ", which moves none of these times."}
+		return []string{x.setting(changes[0][0], changes[0][1]) + ", which moves none of these times."}
 	}
 	return notes
 }
 
 func (x *explaining) clockNote(before, after span) string {
 	from, to := before.wallEnd(), after.wallStart()
-	lead := "On " + date(from) + " the clock is set from " + x.rule.zone.change(before, after)
+	lead := x.setting(before, after)
+	names, n := x.between(min(from, to), max(from, to))
 	ahead := to > from
-	if x.rule.cron.follows {
-		low, high := min(from, to), max(from, to)
-		first, ok := x.rule.cron.next(low - 1)
-		switch {
-		case !ok || first >= high:
-			return ""
-		case ahead:
-			return lead + ": nothing is due from one to the other."
-		}
-		return lead + ": what lies between comes twice, and the schedule is due both times."
-	}
-	if ahead {
-		missing := x.missing(from, to)
-		if missing == "" {
-			return ""
-		}
-		return lead + ": " + missing + " that day, and the schedule is due once, at " + clockOf(to) + "."
-	}
-	first, ok := x.rule.cron.next(to - 1)
-	if !ok || first >= from {
+	switch {
+	case n == 0:
 		return ""
+	case ahead && x.rule.cron.follows:
+		return lead + ": the times between do not exist and are left out."
+	case ahead:
+		at := clockOf(to)
+		if day(from) != day(to) {
+			at = date(to) + " " + at
+		}
+		return lead + ": " + x.missing(from, to) + ", and the schedule is due once, at " + at + "."
+	case x.rule.cron.follows:
+		return lead + ": the times between come twice, and the schedule is due both times."
+	case n == 1:
+		return lead + ": " + names + " comes twice, and the schedule is due the first time only."
 	}
-	return lead + ": " + clockOf(first) + " comes twice, and the schedule is due the first time only."
+	return lead + ": " + names + " come twice, and the schedule is due the first time only."
+}
+
+// setting says when and how the clock is set.
+func (x *explaining) setting(before, after span) string {
+	change := x.rule.zone.change(before, after)
+	if day(before.wallEnd()) != day(after.wallStart()) {
+		return "The clock is set from " + change // which has the dates
+	}
+	return "On " + date(before.wallEnd()) + " the clock is set from " + change
 }
 
 // drift says that a rate knows of no clock on the wall.
@@ -248,11 +250,9 @@ func date(wall int64) string { return time.Unix(wall, 0).UTC().Format("2006-01-0
 func zoneNote(name string) string {
 	switch name {
 	case "EST":
-		return "EST has no daylight saving time all year: for New York's time name America/New_York."
+		return "EST has no summer time: for New York's time name America/New_York."
 	case "MST":
-		return "MST has no daylight saving time all year: for Denver's time name America/Denver."
-	case "HST":
-		return ""
+		return "MST has no summer time: for Denver's time name America/Denver."
 	}
 	if rest, ok := strings.CutPrefix(name, "Etc/GMT"); ok && len(rest) > 1 && rest != "-0" && rest != "+0" {
 		switch rest[0] {

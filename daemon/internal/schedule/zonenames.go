@@ -117,7 +117,10 @@ func (z *Zones) near(name string) []string {
 	tidy := strings.ReplaceAll(strings.ReplaceAll(name, " ", "_"), `\`, "/")
 	var found []string
 	for _, known := range z.names {
-		_, city := cutLast(known)
+		area, city := cutLast(known)
+		if strings.EqualFold(area, tidy) {
+			return nil // a continent has too many cities
+		}
 		if strings.EqualFold(known, tidy) {
 			return []string{known}
 		}
