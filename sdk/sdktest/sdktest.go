@@ -70,6 +70,13 @@ func New(t testing.TB, p sdk.Plugin) *Harness {
 	return &Harness{t: t, plugin: p.Name, client: stepdv1.NewPluginClient(conn), work: t.TempDir()}
 }
 
+// Attach talks to a plugin that a test serves itself, in a process of its own
+// perhaps. Closing conn is left to the test.
+func Attach(t testing.TB, plugin string, conn grpc.ClientConnInterface) *Harness {
+	t.Helper()
+	return &Harness{t: t, plugin: plugin, client: stepdv1.NewPluginClient(conn), work: t.TempDir()}
+}
+
 // Start says what to execute or plan.
 type Start struct {
 	Controller string // "" is the plugin's name
