@@ -17,10 +17,14 @@ import (
 
 	"github.com/stepd/stepd/plugins/dumptables/internal/dump"
 	"github.com/stepd/stepd/plugins/dumptables/internal/mysqltest"
+	"github.com/stepd/stepd/sdk"
 	"github.com/stepd/stepd/sdk/sdktest"
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(sdk.HandshakeCookieKey) != "" {
+		main() // started by a test, as the daemon starts a plugin
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(mysqltest.Holder), goleak.Cleanup(func(code int) {
 		if err := stopMariaDB(); err != nil {
 			fmt.Fprintln(os.Stderr, "stop the MariaDB server:", err)

@@ -27,6 +27,7 @@ type Harness struct {
 	plugin string
 	client stepdv1.PluginClient
 	work   string
+	mayDie bool
 }
 
 // New serves the plugin until the test ends.
@@ -71,10 +72,11 @@ func New(t testing.TB, p sdk.Plugin) *Harness {
 }
 
 // Attach talks to a plugin that a test serves itself, in a process of its own
-// perhaps. Closing conn is left to the test.
+// perhaps. Closing conn is left to the test. The process may die: what is under
+// way then ends without a status.
 func Attach(t testing.TB, plugin string, conn grpc.ClientConnInterface) *Harness {
 	t.Helper()
-	return &Harness{t: t, plugin: plugin, client: stepdv1.NewPluginClient(conn), work: t.TempDir()}
+	return &Harness{t: t, plugin: plugin, client: stepdv1.NewPluginClient(conn), work: t.TempDir(), mayDie: true}
 }
 
 // Start says what to execute or plan.
@@ -170,6 +172,9 @@ func (h *Harness) Execute(ctx context.Context, start Start) Result {
 	ctx, cut := context.WithCancel(ctx)
 	defer cut()
 	stream, err := h.client.Execute(ctx)
+	if err != nil && h.mayDie {
+		return Result{}
+	}
 	if err != nil {
 		h.t.Fatalf("sdktest: execute: %v", err)
 	}
@@ -210,7 +215,7 @@ func (h *Harness) Execute(ctx context.Context, start Start) Result {
 	result := Result{Outputs: map[string]json.RawMessage{}}
 	for {
 		response, err := stream.Recv()
-		if errors.Is(err, io.EOF) || ctx.Err() != nil {
+		if errors.Is(err, io.EOF) || ctx.Err() != nil || err != nil && h.mayDie {
 			return result
 		}
 		if err != nil {
@@ -282,7 +287,7 @@ func (h *Harness) Plan(ctx context.Context, start Start) PlanResult {
 	var plan PlanResult
 	for {
 		response, err := stream.Recv()
-		if errors.Is(err, io.EOF) || ctx.Err() != nil {
+		if errors.Is(err, io.EOF) || ctx.Err() != nil || err != nil && h.mayDie {
 			return plan
 		}
 		if err != nil {

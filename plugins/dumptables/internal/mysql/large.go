@@ -17,7 +17,7 @@ import (
 
 const (
 	smallPiece = 1 << 20 // of a value in one statement, on servers with packets under 16 MiB
-	piece      = 4 << 20
+	piece      = 2 << 20
 	// pieceOf is how large a long value has to be to go through a variable.
 	pieceOf = 64 << 10
 )

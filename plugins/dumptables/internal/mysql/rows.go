@@ -19,7 +19,7 @@ const (
 	// hexadecimal it has to fit into the packets of an old server (4 MiB).
 	plainRow = 1 << 20
 	// heldRow is how large a row may be to be held in memory.
-	heldRow = 8 << 20
+	heldRow = 4 << 20
 	// reportRows is how often WriteRows calls seen.
 	reportRows = 1000
 )

@@ -57,7 +57,9 @@ func (c *conn) shape(ctx context.Context, table string, versioned bool) (shape, 
 			out.loose = true
 		default:
 			one := columnOf(name, strings.ToLower(dataType), charset, columnType)
-			out.loose = out.loose || one.kind == kindEnum || one.kind == kindSet
+			// The largest FLOAT(10,3) is out of its own range.
+			out.loose = out.loose || one.kind == kindEnum || one.kind == kindSet ||
+				one.kind == kindFloat && strings.Contains(columnType, ",")
 			out.columns = append(out.columns, one)
 		}
 		return nil
