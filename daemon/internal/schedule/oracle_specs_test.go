@@ -14,7 +14,7 @@ func oracleSpecs(t *testing.T) []cronSpec {
 	texts := append(wallSpecs(), clockSpecs()...)
 	texts = append(texts, daySpecs()...)
 	days := calendar()
-	texts = append(texts, randomSpecs(300, days)...)
+	texts = append(texts, randomSpecs(200, days)...)
 	seen := map[string]bool{}
 	var specs []cronSpec
 	for _, text := range texts {
