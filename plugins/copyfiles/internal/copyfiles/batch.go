@@ -1,11 +1,8 @@
 package copyfiles
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,8 +16,9 @@ import (
 // could take, and no checkpoint claims a name that it could take.
 type batch struct {
 	operations []operation
-	begun      time.Time // of the batch
-	saved      state     // at the end of the last flush, not yet in a checkpoint
+	links      map[string]string // temporary files of this batch by the key of their hard links
+	begun      time.Time         // of the batch
+	saved      state             // at the end of the last flush, not yet in a checkpoint
 	unsaved    bool
 }
 
@@ -28,10 +26,19 @@ type batch struct {
 // its mode and times.
 type operation struct {
 	tmp, rel string
+	key      string // of the index of hard links, if the file is to go into it
 	dir      *directory
 }
 
-func (b *batch) add(op operation) { b.operations = append(b.operations, op) }
+func (b *batch) add(op operation) {
+	b.operations = append(b.operations, op)
+	if op.key != "" {
+		if b.links == nil {
+			b.links = map[string]string{}
+		}
+		b.links[op.key] = op.tmp
+	}
+}
 
 func (c *copier) flushWhenDue() error {
 	if len(c.batch.operations) < c.batchEntries && time.Since(c.batch.begun) < c.batchTime {
@@ -56,12 +63,18 @@ func (c *copier) flush() error {
 			}
 			continue
 		}
+		if op.key != "" {
+			if err := c.index(op); err != nil {
+				return err
+			}
+		}
 		if err := c.target.Rename(c.part.name+"/"+op.tmp, op.rel); err != nil {
 			return c.writeFailed(op.rel, err)
 		}
 	}
 	c.count(map[string]int64{"files": c.state.Report.Files, "bytes": c.state.Report.Bytes})
 	c.batch.operations = c.batch.operations[:0]
+	clear(c.batch.links)
 	c.batch.saved, c.batch.unsaved, c.batch.begun = c.state, true, time.Now()
 	return nil
 }
@@ -116,67 +129,4 @@ func setTime(dir int, name string, t time.Time) error {
 	}
 	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, mtime}
 	return unix.UtimesNanoAt(dir, name, times, unix.AT_SYMLINK_NOFOLLOW)
-}
-
-// part is the directory of the temporary files, at the top of the target: on
-// its file system, and in one place to clear away.
-type part struct {
-	name string
-	root *os.Root
-	dir  *os.File
-	next int
-}
-
-func (p *part) open(target *os.Root, name string) error {
-	if err := target.RemoveAll(name); err != nil {
-		return err
-	}
-	if err := target.Mkdir(name, 0o700); err != nil {
-		return err
-	}
-	root, err := target.OpenRoot(name)
-	if err != nil {
-		return err
-	}
-	dir, err := root.Open(".")
-	if err != nil {
-		root.Close()
-		return err
-	}
-	p.name, p.root, p.dir = name, root, dir
-	return nil
-}
-
-func (p *part) remove(target *os.Root, name string) error {
-	err := errors.Join(p.dir.Close(), p.root.Close(), target.RemoveAll(name))
-	if err != nil {
-		return fmt.Errorf("remove temporary files: %w", err)
-	}
-	return nil
-}
-
-func (p *part) newName() string {
-	p.next++
-	return strconv.Itoa(p.next)
-}
-
-func (p *part) create() (string, *os.File, error) {
-	name := p.newName()
-	f, err := p.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	return name, f, err
-}
-
-func (p *part) symlink(to string, t time.Time) (string, error) {
-	name := p.newName()
-	if err := p.root.Symlink(to, name); err != nil {
-		return "", err
-	}
-	return name, setTime(int(p.dir.Fd()), name, t)
-}
-
-// drop removes a temporary file at once; what it misses goes with the directory.
-func (p *part) drop(name string) {
-	if name != "" {
-		_ = p.root.Remove(name)
-	}
 }

@@ -37,6 +37,8 @@ type copier struct {
 	total      scanned
 	owner      bool // may set owners
 	buffer     []byte
+	pace       pace
+	unlinkable bool // the target has no hard links
 }
 
 // directory is a directory of the source on the way to where the walk is.
@@ -72,10 +74,23 @@ func (c *copier) copy(ctx context.Context, partName string) (err error) {
 	if err != nil {
 		return fmt.Errorf("look at source: %w", err)
 	}
-	if err := c.part.open(c.target, partName); err != nil {
+	kept, err := c.part.open(c.target, partName, c.state.Partial)
+	if err != nil {
 		return targetError(err)
 	}
+	if c.state.Indexed && !kept {
+		// Names that are still to come may belong to files that were copied before.
+		// Those are there and are not read again.
+		c.log.Info("looking at all files again: what was known of hard links is gone")
+		fresh := newState()
+		fresh.MadeTarget = c.state.MadeTarget
+		c.state = fresh
+	}
 	defer func() {
+		if err != nil && resumes(ctx) {
+			err = errors.Join(err, c.part.close())
+			return
+		}
 		err = errors.Join(err, c.part.remove(c.target, partName))
 		if err == nil && c.state.MadeTarget {
 			// Only now, as removing from it has touched its time.
@@ -101,6 +116,12 @@ func (c *copier) copy(ctx context.Context, partName string) (err error) {
 		err = finishErr
 	}
 	return err
+}
+
+// resumes reports whether ctx ended in a way after which the work goes on.
+func resumes(ctx context.Context) bool {
+	cause := context.Cause(ctx)
+	return cause != nil && !errors.Is(cause, sdk.ErrCancelled) && !errors.Is(cause, sdk.ErrDeadline)
 }
 
 // walk copies what is in one directory. after is where an earlier attempt

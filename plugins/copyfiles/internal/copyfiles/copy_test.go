@@ -398,15 +398,13 @@ func TestCheckpointsBoundWhatIsDoneAgainToNothingOnStop(t *testing.T) {
 }
 
 func TestStopInTheMiddleOfALargeFile(t *testing.T) {
-	source := filepath.Join(t.TempDir(), "s")
-	must(t, os.Mkdir(source, 0o755))
-	must(t, os.WriteFile(source+"/large", nil, 0o600))
-	must(t, os.Truncate(source+"/large", 1<<40)) // more than could be copied
+	// A day's work, at that rate.
+	source := tree{"large": strings.Repeat("x", 864_000)}.write(t, filepath.Join(t.TempDir(), "s"))
 	h := sdktest.New(t, Plugin())
 	stop := make(chan error, 1)
 	told := false
 	began := time.Now()
-	result := h.Execute(t.Context(), sdktest.Start{Settings: Settings{Source: source}, Cancel: stop, OnProgress: func(p sdktest.Progress) {
+	result := h.Execute(t.Context(), sdktest.Start{Settings: Settings{Source: source, Rate: 10}, Cancel: stop, OnProgress: func(p sdktest.Progress) {
 		if !told && p.Done > 0 {
 			told = true
 			stop <- sdk.ErrCancelled

@@ -2,8 +2,9 @@
 //
 // It walks the source in a fixed order (names sorted within each directory),
 // writes each file under a temporary name and gives it its own name only when
-// its content is durable. A position in that order and the counts so far are
-// the whole checkpoint, so its size does not grow with the tree.
+// its content is durable. A position in that order, the counts so far and how
+// far a large file has come are the whole checkpoint, so its size does not grow
+// with the tree. What is known of hard links is a directory of the target.
 //
 // It must not leave its two roots (os.Root holds that), follow symbolic links,
 // copy its own target into itself, open anything that is not a regular file or

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -23,17 +22,21 @@ func (c *copier) file(ctx context.Context, source *os.Root, dir *directory, name
 	if err != nil {
 		return err
 	}
-	if there != nil && there.Mode().IsRegular() && there.Size() == info.Size() &&
-		there.ModTime().Equal(info.ModTime()) && there.Mode().Perm() == info.Mode().Perm() {
+	key := linkKey(info)
+	if done, err := c.linked(dir, rel, key, info, there); done || err != nil {
+		return err
+	}
+	if there != nil && c.same(there, info) {
 		r.Files, r.Unchanged, r.Bytes = r.Files+1, r.Unchanged+1, r.Bytes+info.Size()
 		c.report(0, rel)
-		return nil
+		return c.indexThere(rel, key)
 	}
 	c.beforeRead(rel)
 	tmp, size, err := c.read(ctx, source, name, rel, info)
 	if changed(err) {
+		c.part.drop(tmp)
 		if info, err = source.Lstat(name); err == nil {
-			c.part.drop(tmp)
+			key = linkKey(info)
 			tmp, size, err = c.read(ctx, source, name, rel, info)
 		}
 		if errors.Is(err, errChanged) {
@@ -47,20 +50,35 @@ func (c *copier) file(ctx context.Context, source *os.Root, dir *directory, name
 	switch {
 	case err == nil:
 	case ctx.Err() != nil, errors.As(err, &failed):
-		c.part.drop(tmp)
 		return err
 	default:
-		c.part.drop(tmp)
 		c.unread(rel, err)
 		return nil
 	}
 	if err := c.make(dir); err != nil {
 		return err
 	}
-	c.batch.add(operation{tmp: tmp, rel: rel})
+	if c.unlinkable {
+		key = ""
+	}
+	c.batch.add(operation{tmp: tmp, rel: rel, key: key})
 	r.Files, r.Bytes = r.Files+1, r.Bytes+size
 	c.report(0, rel)
 	return nil
+}
+
+// same reports whether a file of the target is as the copy of one of the source
+// would be. Content is not compared.
+func (c *copier) same(there, info fs.FileInfo) bool {
+	if !there.Mode().IsRegular() || there.Size() != info.Size() || !there.ModTime().Equal(info.ModTime()) || there.Mode().Perm() != info.Mode().Perm() {
+		return false
+	}
+	if !c.owner {
+		return true
+	}
+	uid, gid := ownerOf(there)
+	wantUID, wantGID := ownerOf(info)
+	return uid == wantUID && gid == wantGID
 }
 
 // there is what has the entry's name in the target already, nil for nothing.
@@ -105,7 +123,8 @@ func (e *writeError) Unwrap() error { return e.err }
 
 // read copies the content into a new temporary file, with mode, owner and
 // time. It reads no more than the file's size when it was opened. The name of
-// the temporary file is valid with errChanged too.
+// the temporary file is valid with errChanged too; with other errors there is
+// none any more, unless the state has it as partial.
 func (c *copier) read(ctx context.Context, source *os.Root, name, rel string, info fs.FileInfo) (tmp string, size int64, err error) {
 	// Nonblocking, should a named pipe have taken the file's place.
 	in, err := source.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -120,11 +139,15 @@ func (c *copier) read(ctx context.Context, source *os.Root, name, rel string, in
 	if !before.Mode().IsRegular() || !os.SameFile(before, info) {
 		return "", 0, errReplaced
 	}
-	tmp, out, err := c.part.create()
+	tmp, out, size, err := c.output(rel, before)
 	if err != nil {
 		return "", 0, c.writeFailed(rel, err)
 	}
-	size, err = c.content(ctx, in, out, rel, before.Size())
+	size, err = c.content(ctx, in, out, tmp, rel, before, size)
+	if err != nil && c.state.Partial != nil && resumes(ctx) {
+		return "", 0, errors.Join(err, out.Close())
+	}
+	c.state.Partial = nil
 	if err == nil {
 		err = c.attributes(out, before, rel)
 	}
@@ -149,31 +172,11 @@ func (c *copier) read(ctx context.Context, source *os.Root, name, rel string, in
 	if size != before.Size() || after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime()) {
 		return tmp, size, errChanged
 	}
-	return tmp, size, nil
-}
-
-func (c *copier) content(ctx context.Context, in io.Reader, out io.Writer, rel string, size int64) (int64, error) {
-	limited := io.LimitReader(in, size)
-	var done int64
-	for {
-		if ctx.Err() != nil {
-			return done, context.Cause(ctx)
-		}
-		n, readErr := limited.Read(c.buffer)
-		if n > 0 {
-			if _, err := out.Write(c.buffer[:n]); err != nil {
-				return done, c.writeFailed(rel, err)
-			}
-			done += int64(n)
-			c.report(done, rel)
-		}
-		if readErr == io.EOF {
-			return done, nil
-		}
-		if readErr != nil {
-			return done, readErr
-		}
+	// Has another file its name by now? One that is gone was copied in time.
+	if now, err := source.Lstat(name); err == nil && !os.SameFile(now, before) {
+		return tmp, size, errChanged
 	}
+	return tmp, size, nil
 }
 
 // attributes gives the copy the mode of its source, without setuid and setgid,
@@ -200,6 +203,14 @@ func (c *copier) tolerate(err error) error {
 	c.owner = false
 	c.log.Info("owners are not copied: not permitted here")
 	return nil
+}
+
+// inodeOf names a file among all of the machine.
+func inodeOf(info fs.FileInfo) string {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return fmt.Sprintf("%x-%x", stat.Dev, stat.Ino)
+	}
+	return ""
 }
 
 func ownerOf(info fs.FileInfo) (uid, gid int) {

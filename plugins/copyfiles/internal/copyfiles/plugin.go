@@ -19,6 +19,7 @@ type Settings struct {
 	Source  string   `json:"source" jsonschema:"required,minLength=1" jsonschema_description:"Directory to copy. Relative paths start at the task file's directory."`
 	Target  string   `json:"target,omitempty" jsonschema_description:"Directory to copy into; made when it is not there. Default: files in the run's own directory."`
 	Include []string `json:"include,omitempty" jsonschema_description:"Globs of what to copy, relative to source; ** crosses directories. A directory that matches is taken with all that is in it."`
+	Rate    int64    `json:"rate,omitempty" jsonschema:"minimum=1" jsonschema_description:"Read at most so many bytes a second. Default: no limit."`
 	Exclude []string `json:"exclude,omitempty" jsonschema_description:"Globs of what to leave out; stronger than include. A directory that matches is left out with all that is in it."`
 }
 
@@ -30,19 +31,21 @@ type tuning struct {
 	batchEntries int           // entries between two checkpoints, at most
 	batchTime    time.Duration // time between two checkpoints, about
 	scanTime     time.Duration // what the search for the total may take
+	partialFrom  int64         // files of so many bytes go on where they were cut
 	// sync makes all that was written to the file system of dir durable.
 	sync       func(dir *os.File) error
 	started    func() // in the goroutine that copies, before it does
 	ended      func() // and after it did
 	beforeRead func(rel string)
 	afterRead  func(rel string) // all bytes were read, nothing was compared yet
+	readBytes  func(n int)      // of the source's content
 }
 
 func defaultTuning() tuning {
 	nothing := func(string) {}
 	return tuning{
-		batchEntries: 2000, batchTime: time.Second, scanTime: 2 * time.Second,
-		sync: func(dir *os.File) error { return unix.Syncfs(int(dir.Fd())) }, started: func() {}, ended: func() {}, beforeRead: nothing, afterRead: nothing,
+		batchEntries: 2000, batchTime: time.Second, scanTime: 2 * time.Second, partialFrom: 8 << 20,
+		sync: func(dir *os.File) error { return unix.Syncfs(int(dir.Fd())) }, started: func() {}, ended: func() {}, beforeRead: nothing, afterRead: nothing, readBytes: func(int) {},
 	}
 }
 
@@ -89,7 +92,7 @@ func run(ctx context.Context, step *sdk.Step[Settings], t tuning) error {
 	}
 	c := &copier{
 		tuning: t, filter: filter, log: step.Log(), source: source, target: target,
-		sourcePath: sourcePath, targetPath: targetPath, state: state, fresh: made, progress: step.Progress, count: step.Count,
+		pace: pace{rate: step.Settings.Rate}, sourcePath: sourcePath, targetPath: targetPath, state: state, fresh: made, progress: step.Progress, count: step.Count,
 		save: func(v any) error { return step.Checkpoint(ctx, v) },
 	}
 	err = c.copy(ctx, partName(step.Info.IdempotencyKey))

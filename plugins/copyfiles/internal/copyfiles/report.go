@@ -20,6 +20,7 @@ type Report struct {
 	Files     int64 `json:"files"`
 	Bytes     int64 `json:"bytes"`     // of those files
 	Unchanged int64 `json:"unchanged"` // of those files: were there already
+	Linked    int64 `json:"linked"`    // of those files: are hard links to another one of them
 	Dirs      int64 `json:"dirs"`
 	Links     int64 `json:"links"`
 	Skipped   int64 `json:"skipped"` // devices, sockets, named pipes
@@ -48,6 +49,10 @@ type state struct {
 	// Matched are the patterns of include, by their place in the list, that an
 	// entry up to Position has matched, or one soon after it.
 	Matched []int `json:"matched,omitempty"`
+	// Indexed: names before Position are in the index of hard links, see index.
+	Indexed bool `json:"indexed,omitempty"`
+	// Partial is the file at hand, if it is a large one.
+	Partial *partial `json:"partial,omitempty"`
 	// Retryable: at least one unreadable file may be readable next time.
 	Retryable bool   `json:"retryable,omitempty"`
 	Report    Report `json:"report"`
@@ -83,6 +88,9 @@ func encodedSize(text string) int {
 func (r Report) message() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "copied %s, %s", sdk.Count(r.Files, "file"), sdk.Bytes(r.Bytes))
+	if r.Linked > 0 {
+		fmt.Fprintf(&b, ", %d of them hard links to others", r.Linked)
+	}
 	if r.Unchanged > 0 {
 		fmt.Fprintf(&b, " (%d were there already)", r.Unchanged)
 	}
