@@ -7,10 +7,11 @@ import (
 	"github.com/stepd/stepd/daemon/internal/task"
 )
 
-// Check says everything that is wrong with a schedule. Fields are named as in task files: name, cron, at, rate, delay, anchor,
-// timezone, start, end, jitter, exclude, missed, missed_window, missed_limit, overlap; none for the schedule as a whole. Policies that are not set are
-// not judged, nor is an empty name. With a zero now it does not matter that the schedule's times
-// have passed. Where the whole exclusion list is at fault, Index is -1. Check never panics.
+// Check says everything that is wrong with a schedule. Fields are named as in task files: name,
+// cron, at, rate, delay, anchor, timezone, start, end, jitter, exclude, missed, missed_window,
+// missed_limit, overlap; none for the schedule as a whole. Where the whole exclusion list is at fault,
+// Index is -1. Policies that are not set are not judged, nor is an empty name. With a zero now it does
+// not matter that the schedule's times have passed. Check never panics.
 func (z *Zones) Check(s task.Schedule, now time.Time) []task.ScheduleFault {
 	rule, faults := z.compile(s, now)
 	c := &compiling{zones: z, faults: faults}
@@ -23,10 +24,11 @@ func (z *Zones) Check(s task.Schedule, now time.Time) []task.ScheduleFault {
 	if rule != nil {
 		c.sense(s, rule, now)
 	}
-	return c.faults
+	return c.told()
 }
 
-// CheckExpect says everything that is wrong with an expectation, by the fields by, days and timezone. It never panics.
+// CheckExpect says everything that is wrong with an expectation, by the fields by, days and timezone.
+// It never panics.
 func (z *Zones) CheckExpect(e task.Expect) []task.ScheduleFault {
 	_, faults := z.compileExpect(e)
 	return faults

@@ -76,9 +76,17 @@ func (z *Zones) compile(s task.Schedule, since time.Time) (*Rule, []task.Schedul
 	c.jitter(r, s.Jitter)
 	c.exclude(r, s.Exclude)
 	if len(c.faults) > 0 {
-		return nil, c.faults
+		return nil, c.told()
 	}
 	return r, nil
+}
+
+// told are the faults as they may be shown.
+func (c *compiling) told() []task.ScheduleFault {
+	for i := range c.faults {
+		c.faults[i].Message, c.faults[i].Hint = plain(c.faults[i].Message), plain(c.faults[i].Hint)
+	}
+	return c.faults
 }
 
 // zone is the schedule's zone; UTC when it is unknown, which is then a fault.
@@ -162,12 +170,12 @@ func (z *Zones) compileExpect(e task.Expect) (*Rule, []task.ScheduleFault) {
 		}
 	}
 	if len(c.faults) > 0 {
-		return nil, c.faults
+		return nil, c.told()
 	}
 	spec, faults := parseCron(fmt.Sprintf("%d %d %d * * %s", seconds%60, seconds/60%60, seconds/3600, days))
 	if len(faults) > 0 {
 		c.fault("days", faults[0].message, faults[0].hint)
-		return nil, c.faults
+		return nil, c.told()
 	}
 	r.cron = &cronSpec{spec: spec.spec, follows: spec.follows}
 	return r, nil

@@ -11,39 +11,38 @@
 // A nominal time is what the rule says; a due time is the nominal time with its
 // jitter. Nominal times are whole seconds and strictly increase.
 //
-// Cron specs are read by robfig/cron's parser: five fields, or six with seconds
-// first, names of months and days, and @yearly, @annually, @monthly, @weekly,
-// @daily, @midnight, @hourly. 7 is Sunday as 0 is, and as the end of a range the Sunday behind
-// Saturday, as is the name sun (5-7, fri-sun). A day matches when the day of the month or the day
-// of the week does, if both are given, as in every cron. A field is not given if it has a * or ? without a
-// step, or with the step 1; */2 is given.
+// Cron specs are read by robfig/cron's parser: five fields, or six with seconds first, names of
+// months and days, and @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly. 7 is Sunday
+// as 0 is, and at the end of a range the Sunday behind Saturday, as is the name sun there (5-7,
+// fri-sun). A day matches when the day of the month or the day of the week does, if both are given, as
+// in every cron. A field is not given if it has a * or ? without a step, or with the step 1; */2 is
+// given.
 //
 // When a zone's clock is set, a cron spec goes by one of two rules:
 //
-//   - One whose hour field does not admit every hour is a list of wall-clock times. A time that does not exist
-//     that day (the clock was set ahead over it) is due at the first instant after the gap; several such times make one due time,
-//     also together with a time that is the end of the gap itself. A time
-//     that comes twice (the clock was set back) is due the first time only.
-//   - One whose hour field admits every hour follows the clock as it goes: it is
-//     due at each instant at which the clock shows a matching time, so in both of two equal hours, and not
-//     in a gap.
+//   - One whose hour field does not admit every hour is a list of wall-clock times. A time that does
+//     not exist that day (the clock was set ahead over it) is due at the first instant after the gap;
+//     several such times make one due time, also together with a time that is the end of the gap
+//     itself. A time that comes twice (the clock was set back) is due the first time only.
+//   - One whose hour field admits every hour follows the clock as it goes: it is due at each instant at
+//     which the clock shows a matching time, so in both of two equal hours, and not in a gap.
 //
-// The same holds for whole days that a zone leaves out or repeats. In other words, which say the same for all
-// changes of all zones since 1970: a wall-clock time of the first kind is due at the first instant at which the
-// clock shows it or has gone beyond it.
+// The same holds for whole days that a zone leaves out or repeats. In other words, which say the same
+// for all changes of all zones since 1970: a wall-clock time of the first kind is due at the first
+// instant at which the clock shows it or has gone beyond it.
 //
-// A Moment (at, start, end, anchor) is a wall-clock time of the first kind, or has an
-// offset and is an instant. A fixed rate counts real time from its anchor, which is its first
-// nominal time, and a fixed delay real time from the end of a run: neither knows of wall clocks. A fixed delay that would be due before start or on an
-// excluded day is due at the first second which is neither (Rule.Admit).
+// A Moment (at, start, end, anchor) is a wall-clock time of the first kind, or has an offset and is an
+// instant. A fixed rate counts real time from its anchor, which is its first nominal time, and a fixed
+// delay real time from the end of a run: neither knows of wall clocks. A fixed delay that would be due
+// before start or on an excluded day is due at the first second which is neither (Rule.Admit).
 //
-// A cron spec that is due at all is due within eight years and once more within eight years of each time: that is the
-// longest way from one 29 February to the next. With excluded days a rule is looked through for 41 years behind
-// the last of them. No time is after the year 9999.
+// A cron spec that is due at all is due again within eight years: that is the longest way from one
+// 29 February to the next. With excluded days a rule is looked through for 41 years behind the last of
+// them. No time is after the year 9999.
 //
-// Jitter is drawn from the names of task and schedule and the nominal time, evenly from whole milliseconds
-// below it. It is less than the time between any two nominal times that follow on each other nearby, so that due
-// times keep their order.
+// Jitter is drawn from the names of task and schedule and the nominal time, evenly from whole
+// milliseconds below it. Check wants it to be less than the time between any two of the times that come
+// next and of those around the next changes of the clock, so that due times keep their order.
 //
 // Moments are written 2026-12-24, 2026-12-24T18:00 or 2026-12-24T18:00:30 (a blank
 // for the T will do), with or without Z or an offset such as +01:00. Excluded days are

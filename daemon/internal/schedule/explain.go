@@ -30,7 +30,8 @@ const (
 )
 
 // Explain says what the schedule means, and lists its next n times after from, at most 1000,
-// with the excluded ones among them. taskName draws the jitter; since is as for Compile. The error is a task.ErrInvalid.
+// with the excluded ones among them. taskName draws the jitter; since is as for Compile. The error is
+// a task.ErrInvalid.
 func (z *Zones) Explain(s task.Schedule, taskName string, since, from time.Time, n int) (Explanation, error) {
 	r, err := z.Compile(s, since)
 	if err != nil {

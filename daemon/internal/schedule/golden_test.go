@@ -40,7 +40,7 @@ func sameAs(t *testing.T, file, got string) {
 	}
 }
 
-// lines are the lines of a golden file which are not part of the answer.
+// questions are the lines of a golden file which are not part of an answer.
 func questions(t *testing.T, file string) (list []string) {
 	t.Helper()
 	text, err := os.ReadFile(file)

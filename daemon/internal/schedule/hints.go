@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -270,4 +271,14 @@ func list(items []string, word string) string {
 	default:
 		return strings.Join(items[:n-1], ", ") + " " + word + " " + items[n-1]
 	}
+}
+
+// plain keeps what somebody wrote from steering the terminal of who reads it.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
 }

@@ -200,7 +200,8 @@ func (r *Rule) Before(t time.Time) time.Time {
 }
 
 // Admit is the first whole second at or after the given time that lies within start and end and on no
-// excluded day, in the rule's zone: what a fixed delay makes of the time at which it would be due. Zero: there is none.
+// excluded day, in the rule's zone: what a fixed delay makes of the time at which it would be due.
+// Zero: there is none.
 func (r *Rule) Admit(t time.Time) time.Time {
 	x := clamp(t)
 	if t.Nanosecond() > 0 {
