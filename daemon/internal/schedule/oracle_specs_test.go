@@ -9,11 +9,10 @@ import (
 
 // oracleSpecs are the specs that each change is met with: written to hit gaps
 // and repeated hours and the days that hold them, and random ones.
-func oracleSpecs(t *testing.T) []cronSpec {
+func oracleSpecs(t *testing.T, days []day) []cronSpec {
 	t.Helper()
 	texts := append(wallSpecs(), clockSpecs()...)
 	texts = append(texts, daySpecs()...)
-	days := calendar()
 	texts = append(texts, randomSpecs(200, days)...)
 	seen := map[string]bool{}
 	var specs []cronSpec
