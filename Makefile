@@ -54,6 +54,7 @@ deps:
 .PHONY: test
 test: deps ## Install what the tests need, then run all of them
 	go test -race -timeout 20m $(TESTFLAGS) ./...
+	go test -timeout 20m -run 'DueTimes' $(TESTFLAGS) ./daemon/internal/schedule
 
 .PHONY: race
 race: deps ## Run the tests of what is concurrent many times over
