@@ -16,7 +16,8 @@ func newNext(e *env) *cobra.Command {
 		Use:   "next",
 		Short: "What will run next, and when, across all tasks",
 		Long: `What will run next, and when: the next time of each schedule of each task, the
-earliest first. Tasks that are paused or disabled are not among them.`,
+earliest first. Of a task that is paused until a time it is the first one after
+that. One that is disabled, or paused until somebody resumes it, is not listed.`,
 		Args:              exactly(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: e.run(func(ctx context.Context, c *client.Client, _ []string) error {
