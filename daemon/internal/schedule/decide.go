@@ -1,0 +1,239 @@
+package schedule
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// decision is the work on one cursor within a transaction.
+type decision struct {
+	*Ledger
+	tx Tx
+	at time.Time // now, by the ledger
+
+	def    *task.Task     // the task by which is decided, and of which runs are made
+	plan   *task.Schedule // nil for the expectation
+	rule   *Rule
+	cur    task.Cursor
+	budget int    // how many times may be looked at
+	done   int    // how many were decided on
+	noRuns string // why no run may be made: reason of what would have been one
+
+	taken map[int64]bool // nominal times beyond cur.Last that have a slot
+	tail  *task.Slot     // the newest slot up to cur.Last, or nil
+	notes *[]note        // nil: nobody wants them
+}
+
+// prepare finds the cursor's schedule in the task and compiles it; found is
+// false if the task does not have it. The error is a task.ErrInvalid, or of the store.
+func (d *decision) prepare(def *task.Task) (found bool, err error) {
+	d.def, d.plan, d.rule = def, nil, nil
+	if d.cur.Schedule == task.ExpectName {
+		if def.Expect == nil {
+			return false, nil
+		}
+		if d.rule, err = d.zones.CompileExpect(*def.Expect); err != nil {
+			return true, invalidRule(err)
+		}
+		d.cur.Timing = expectTiming(def.Expect)
+	} else {
+		i := slices.IndexFunc(def.Schedules, func(s task.Schedule) bool { return s.Name == d.cur.Schedule })
+		if i < 0 {
+			return false, nil
+		}
+		s := def.Schedules[i].WithDefaults()
+		if d.rule, err = d.zones.Compile(s, d.cur.Since); err != nil {
+			return true, invalidRule(err)
+		}
+		d.plan = &s
+		d.cur.Timing = s.Timing()
+	}
+	return true, d.loadTaken()
+}
+
+func invalidRule(err error) error {
+	if errors.Is(err, task.ErrInvalid) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", task.ErrInvalid, err)
+}
+
+// loadTaken reads the slots beyond cur.Last, as the clock leaves them when it is
+// set back, and the newest one before.
+func (d *decision) loadTaken() error {
+	d.taken, d.tail = nil, nil
+	return d.tx.Slots(d.cur.Task, d.cur.Schedule, time.Time{}, func(s task.Slot) bool {
+		if !s.First.After(d.cur.Last) {
+			d.tail = &s
+			return false
+		}
+		if d.taken == nil {
+			d.taken = map[int64]bool{}
+		}
+		d.taken[s.First.Unix()] = true
+		return true
+	})
+}
+
+// next is the first nominal time after the given one that is not decided on.
+// skipped: another one lies between.
+func (d *decision) next(after time.Time) (nominal time.Time, skipped bool) {
+	for nominal = d.rule.Next(after); !nominal.IsZero() && d.taken[nominal.Unix()]; nominal = d.rule.Next(nominal) {
+		skipped = true
+	}
+	return nominal, skipped
+}
+
+func (d *decision) due(nominal time.Time) time.Time {
+	return d.rule.Due(d.cur.Task, d.cur.Schedule, nominal)
+}
+
+// occurrence is a time that is due and not decided on, and what becomes of it.
+type occurrence struct {
+	nominal, due time.Time
+	apart        bool // a time that is decided on already lies before it
+
+	outcome task.SlotOutcome
+	reason  string
+	run     bool   // a run is to be made, if the overlap policy has it
+	number  uint64 // of the run that was made
+}
+
+// pending are the times that are due, oldest first, at most the budget; more: there
+// are others behind them.
+func (d *decision) pending() (list []occurrence, more bool) {
+	nominal := d.cur.Last
+	for {
+		next, skipped := d.next(nominal)
+		if next.IsZero() {
+			return list, false
+		}
+		due := d.due(next)
+		if due.After(d.at) {
+			return list, false
+		}
+		if len(list) >= max(d.budget, 2*heldBack) {
+			return list, true
+		}
+		list = append(list, occurrence{nominal: next, due: due, apart: skipped})
+		nominal = next
+	}
+}
+
+// heldBack is how many of the newest times of a series that is not at its end a
+// policy may still want.
+const heldBack = task.MaxMissedLimit + 1
+
+// decide decides on what is due, up to the budget, and reports whether more
+// is. It moves the cursor along, but not to its next due time.
+func (d *decision) decide() (more bool, err error) {
+	switch {
+	case d.plan == nil:
+		return d.decideExpect()
+	case d.plan.Delay > 0:
+		return false, d.decideDelay()
+	}
+	list, more := d.pending()
+	if more {
+		list = list[:len(list)-heldBack]
+	}
+	if len(list) == 0 {
+		return false, nil
+	}
+	d.judge(list, more)
+	if err := d.makeRuns(list); err != nil {
+		return false, err
+	}
+	return more, d.enter(list)
+}
+
+// enter writes the account of the times and moves the cursor behind them.
+func (d *decision) enter(list []occurrence) error {
+	if err := d.record(list); err != nil {
+		return err
+	}
+	d.cur.Last = list[len(list)-1].nominal.UTC()
+	d.done += len(list)
+	d.budget -= len(list)
+	return nil
+}
+
+// arm sets when the cursor is due next.
+func (d *decision) arm() error {
+	d.cur.Next, d.cur.Due = time.Time{}, time.Time{}
+	if d.def.Disabled || d.def.Pause != nil && d.def.Pause.Until.IsZero() {
+		return nil
+	}
+	if d.plan != nil && d.plan.Delay > 0 {
+		return d.armDelay()
+	}
+	next, _ := d.next(d.cur.Last)
+	if next.IsZero() {
+		return nil
+	}
+	if due := d.due(next); d.pausedBeyond(due) {
+		return d.armAfterPause()
+	} else {
+		d.setNext(next, due)
+	}
+	return nil
+}
+
+func (d *decision) setNext(next, due time.Time) { d.cur.Next, d.cur.Due = next.UTC(), due.UTC() }
+
+// pausedBeyond reports whether that time is held by a pause that is not over.
+func (d *decision) pausedBeyond(due time.Time) bool {
+	p := d.def.Pause
+	return p != nil && p.Until.After(d.at) && due.Before(p.Until)
+}
+
+// armAfterPause makes the cursor due with the first time that the pause does not
+// hold: those that it does are recorded then. If there is none, it is due at
+// the end of the pause, with no time to come.
+func (d *decision) armAfterPause() error {
+	until := d.def.Pause.Until
+	after := until.Add(-time.Second)
+	if d.plan != nil {
+		after = after.Add(-d.plan.Jitter)
+	}
+	if after.Before(d.cur.Last) {
+		after = d.cur.Last
+	}
+	for next, _ := d.next(after); !next.IsZero(); next, _ = d.next(next) {
+		if due := d.due(next); !due.Before(until) {
+			d.setNext(next, due)
+			return nil
+		}
+	}
+	d.cur.Due = until.UTC()
+	return nil
+}
+
+// put writes the cursor.
+func (d *decision) put() error { return d.tx.PutCursor(d.cur) }
+
+// putOff moves a schedule out of the way that cannot be decided on.
+func (d *decision) putOff(cause error) error {
+	d.cur.Next, d.cur.Due = time.Time{}, d.at.Add(putOffFor).UTC()
+	d.note(hclog.Error, "a schedule cannot be followed; it is tried again in an hour, or when the task is changed", "error", cause)
+	return d.put()
+}
+
+// retire keeps the cursor of a schedule that the task has no more, for the
+// account that it leads to.
+func (d *decision) retire() error {
+	d.cur.Timing, d.cur.Next, d.cur.Due = "", time.Time{}, time.Time{}
+	return d.put()
+}
+
+func (d *decision) note(level hclog.Level, text string, args ...any) {
+	if d.notes != nil {
+		*d.notes = append(*d.notes, note{level, text, append([]any{"task", d.cur.Task, "schedule", d.cur.Schedule}, args...)})
+	}
+}
