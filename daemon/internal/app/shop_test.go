@@ -48,8 +48,9 @@ func (s shop) apply(t testing.TB, c *client.Client) {
 func (s shop) comesBack(t testing.TB, c *client.Client) string {
 	t.Helper()
 	entries, err := os.ReadDir(s.path("backups"))
-	if err != nil || len(entries) != 2 || !strings.HasSuffix(entries[0].Name(), ".tar.zst") || entries[1].Name() != entries[0].Name()+".manifest.json" {
-		t.Fatalf("want one archive and its manifest, got %v, %v", entries, err)
+	if err != nil || len(entries) != 3 || !strings.HasSuffix(entries[0].Name(), ".tar.zst") ||
+		entries[1].Name() != entries[0].Name()+".manifest.json" || entries[2].Name() != entries[0].Name()+".report.txt" {
+		t.Fatalf("want one archive, its manifest and its report, got %v, %v", entries, err)
 	}
 	if err := os.RemoveAll(s.path("restored")); err != nil { // of the last time
 		t.Fatal(err)

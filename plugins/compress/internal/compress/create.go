@@ -98,6 +98,10 @@ func (t tuning) create(ctx context.Context, step *sdk.Step[CreateSettings]) erro
 		m.final += "." + encryptionAge
 		m.head.Encryption = encryptionAge
 	}
+	source, began, took := step.Info.WorkDir, time.Now(), time.Duration(0)
+	if s.Source != "" {
+		source = step.Info.Path(s.Source)
+	}
 	archive, err := m.existing(ctx)
 	if err != nil {
 		return err
@@ -105,10 +109,6 @@ func (t tuning) create(ctx context.Context, step *sdk.Step[CreateSettings]) erro
 	if archive == nil {
 		if m.tables, err = readTables(ctx, step); err != nil {
 			return err
-		}
-		source := step.Info.WorkDir
-		if s.Source != "" {
-			source = step.Info.Path(s.Source)
 		}
 		walk, err := newWalk(source, step.Info.WorkDir, dir, s.Exclude, step.Log())
 		if err != nil {
@@ -118,13 +118,21 @@ func (t tuning) create(ctx context.Context, step *sdk.Step[CreateSettings]) erro
 		if archive, err = m.make(ctx, walk, step.Progress); err != nil {
 			return err
 		}
+		took = time.Since(began)
 	} else {
 		step.Log().Info("an earlier attempt has made the archive already", "archive", archive.Path)
 		_ = os.Remove(m.part()) // what it could not remove; more than untidy it is not
 		_ = os.Remove(sidePath(m.part()))
 	}
 	step.Message("%s: %s", filepath.Base(archive.Path), archive.message())
-	return step.Output("archive", archive)
+	if err := step.Output("archive", archive); err != nil {
+		return err
+	}
+	report := m.report(archive, step.Info, source, took)
+	if err := writeReport(report.File, report.text()); err != nil {
+		return fmt.Errorf("write the report beside the archive: %w", err)
+	}
+	return step.Output("report", report)
 }
 
 func place(s CreateSettings, info sdk.Info) (name, dir string, err error) {

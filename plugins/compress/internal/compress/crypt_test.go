@@ -345,7 +345,7 @@ func TestKeysThatCannotBeUsedAreRefusedAndNeverRepeated(t *testing.T) {
 	} {
 		refused(c.name, m.create(t, 43, formatZstd, c.settings), c.want)
 	}
-	if got := names(look(t, m.dir+"/backups")); len(got) != 2 {
+	if got := names(look(t, m.dir+"/backups")); len(got) != 3 {
 		t.Errorf("the directory of the archives holds %q", got)
 	}
 	for _, c := range []struct{ name, file, want string }{
@@ -433,7 +433,7 @@ func TestACrashWhilePublishingIsMadeGoodByTheNextAttempt(t *testing.T) {
 			}
 			result := after.Execute(t.Context(), start(backups, 1))
 			result.RequireCompleted(t)
-			if got := names(look(t, backups)); len(got) != 2 {
+			if got := names(look(t, backups)); len(got) != 3 {
 				t.Errorf("crash %d: there is %q", n, got)
 			}
 			after.Execute(t.Context(), sdktest.Start{Controller: "restore", Settings: map[string]any{

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"filippo.io/age"
 	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/stepd/stepd/sdk"
@@ -53,36 +54,72 @@ func (t tuning) verify(ctx context.Context, step *sdk.Step[VerifySettings]) erro
 	if err != nil {
 		return sdk.Permanent(err)
 	}
-	if locked, err := isEncrypted(archive); err != nil {
+	v := verification{step: step, archive: archive, name: filepath.Base(archive)}
+	locked, err := isEncrypted(archive)
+	switch {
+	case err != nil:
 		return err
-	} else if locked && len(keys) == 0 {
-		return verifySeal(ctx, step, archive)
+	case locked && len(keys) == 0:
+		err = v.seal(ctx)
+	default:
+		err = v.everything(ctx, keys)
 	}
-	found, sealed, err := check(ctx, archive, reading{temp: tempDir(step.Info.WorkDir), keys: keys}, step.Progress, nil)
+	// Names of files are in the error, and must not get beside an encrypted archive.
+	how := v.how
+	var found *damage
+	if errors.As(err, &found) {
+		how = "FAILED: it is damaged, do not rely on it; the run's log says how"
+	}
+	if how != "" {
+		how = fmt.Sprintf("%s (%s/%d, %s)", how, step.Info.Task, step.Info.Run, step.Info.Step)
+		if err := noteVerified(archive, how); err != nil {
+			step.Log().Info("the report beside the archive was not brought up to date", "error", err)
+		}
+	}
 	if err != nil {
 		return verdict(archive, err)
+	}
+	return step.Output("verified", v.result)
+}
+
+// verification is one way of verifying one archive.
+type verification struct {
+	step          *sdk.Step[VerifySettings]
+	archive, name string
+	result        Verified
+	how           string // it was verified, for the report
+}
+
+func (v *verification) everything(ctx context.Context, keys []age.Identity) error {
+	found, sealed, err := check(ctx, v.archive, reading{temp: tempDir(v.step.Info.WorkDir), keys: keys}, v.step.Progress, nil)
+	if err != nil {
+		return err
 	}
 	defer found.close()
 	note := ""
+	v.how = fmt.Sprintf("everything was read: %d entries with their hashes as in the manifest within, and the archive's own SHA-256", found.totals.Entries)
 	if !sealed {
 		note = "; no manifest beside it, so the archive's own hash was not compared"
-		step.Log().Warn("there is no manifest beside the archive", "archive", archive)
+		v.how = fmt.Sprintf("everything was read: %d entries with their hashes as in the manifest within", found.totals.Entries)
+		v.step.Log().Warn("there is no manifest beside the archive", "archive", v.archive)
 	}
-	step.Message("%s: %s, %s, all as in the manifest%s", filepath.Base(archive), sdk.Count(found.totals.Files, "file"), sdk.Bytes(found.totals.Bytes), note)
-	return step.Output("verified", Verified{Path: archive, Bytes: found.digest.Bytes, SHA256: found.digest.SHA256,
-		Entries: found.totals.Entries, RawBytes: found.totals.Bytes, Sealed: sealed, Content: true, Encryption: found.manifest.Encryption})
+	v.step.Message("%s: %s, %s, all as in the manifest%s", v.name, sdk.Count(found.totals.Files, "file"), sdk.Bytes(found.totals.Bytes), note)
+	v.result = Verified{Path: v.archive, Bytes: found.digest.Bytes, SHA256: found.digest.SHA256,
+		Entries: found.totals.Entries, RawBytes: found.totals.Bytes, Sealed: sealed, Content: true, Encryption: found.manifest.Encryption}
+	return nil
 }
 
-// verifySeal verifies what can be verified without a key.
-func verifySeal(ctx context.Context, step *sdk.Step[VerifySettings], archive string) error {
-	name := filepath.Base(archive)
-	m, err := checkSeal(ctx, archive, func(done, total float64) { step.Progress(done, total, name) })
+// seal verifies what can be verified without a key.
+func (v *verification) seal(ctx context.Context) error {
+	m, err := checkSeal(ctx, v.archive, func(done, total float64) { v.step.Progress(done, total, v.name) })
 	if err != nil {
-		return verdict(archive, err)
+		return err
 	}
-	step.Message("%s: size and SHA-256 as in the manifest; encrypted, so that its content was not read (identity_file)", name)
-	return step.Output("verified", Verified{Path: archive, Bytes: m.Archive.Bytes, SHA256: m.Archive.SHA256,
-		Entries: m.Totals.Entries, RawBytes: m.Totals.Bytes, Sealed: true, Encryption: encryptionAge})
+	v.how = "size and SHA-256 as in the manifest; the content was not read, for want of a key"
+	v.step.Message("%s: size and SHA-256 as in the manifest; encrypted, so that its content was not read (identity_file)", v.name)
+	v.result = Verified{Path: v.archive, Bytes: m.Archive.Bytes, SHA256: m.Archive.SHA256,
+		Entries: m.Totals.Entries, RawBytes: m.Totals.Bytes, Sealed: true, Encryption: encryptionAge}
+	return nil
 }
 
 // verdict makes damage permanent.
