@@ -44,8 +44,10 @@ type Options struct {
 	// Ready is called when the socket answers. May be nil.
 	Ready func()
 
-	// allocate is there for tests that need a full disk (store.Options).
+	// allocate is there for tests that need a full disk (store.Options), and
+	// clock for those in which time passes; nil is the system's.
 	allocate func(f *os.File, offset, size int64) error
+	clock    engine.Clock
 }
 
 // App is the daemon. Make it with New, which opens everything, and carry it
@@ -58,6 +60,7 @@ type App struct {
 	runlog   *runlog.Log
 	engine   *engine.Engine
 	zones    *schedule.Zones
+	ledger   *schedule.Ledger
 	server   *server.Server
 	listener net.Listener
 	started  time.Time
@@ -125,14 +128,22 @@ func New(o Options) (_ *App, err error) {
 	}
 	undo.push(func() error { a.runlog.Stop(); return nil })
 
+	clock := o.clock
+	if clock == nil {
+		clock = engine.SystemClock{}
+	}
 	a.engine, err = engine.New(engine.Config{
-		Store: engineStore{a.store}, Controllers: a.host, Clock: engine.SystemClock{}, RunLog: a.runlog,
-		Workspaces: work, Logger: a.log.Named("engine"),
+		Store: engineStore{a.store}, Controllers: a.host, Clock: clock, RunLog: a.runlog,
+		Workspaces: work, Schedules: engineSchedules{a}, Logger: a.log.Named("engine"),
 		MaxRuns: c.MaxRuns, KeepRuns: c.KeepRuns, KeepDays: c.KeepDays,
 	})
 	if err != nil {
 		return nil, err
 	}
+
+	a.ledger = schedule.NewLedger(schedule.Config{
+		Store: ledgerStore{a.store, a.engine}, Clock: clock, Zones: a.zones, Logger: a.log.Named("schedule"),
+	})
 
 	a.server = server.New(server.Options{Backend: &backend{a}, Logger: a.log.Named("api")})
 	a.listener, err = server.Listen(c.Socket, c.SocketGroup)
@@ -143,7 +154,7 @@ func New(o Options) (_ *App, err error) {
 }
 
 // Run carries the daemon out until ctx ends or the store has failed, and then
-// stops it in order: steps, requests, plugins, logs, store.
+// stops it in order: schedules, steps, requests, plugins, logs, store.
 func (a *App) Run(ctx context.Context) (err error) {
 	served := make(chan error, 1)
 	go func() {
@@ -152,6 +163,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}()
 	a.greet()
 	failure := a.engine.Start()
+	scheduled, endSchedules := a.goSchedules(failure == nil)
 	if failure == nil && a.options.Ready != nil {
 		a.options.Ready()
 	}
@@ -162,6 +174,8 @@ func (a *App) Run(ctx context.Context) (err error) {
 		case <-ctx.Done():
 		case <-a.store.Failed():
 			failure = a.store.Err()
+		case err := <-scheduled:
+			failure = errors.Join(errors.New("schedules are not looked at any more"), err)
 		case err := <-served:
 			failure = errors.Join(errors.New("the socket is not served any more"), err)
 		case <-room.C:
@@ -172,7 +186,29 @@ func (a *App) Run(ctx context.Context) (err error) {
 		}
 	}
 	a.log.Info("stopping")
+	endSchedules()
+	if err := <-scheduled; err != nil && failure == nil {
+		failure = err
+	}
 	return errors.Join(failure, a.stop(served))
+}
+
+// goSchedules looks at the schedules until end is called. Then, or when it
+// fails, it sends how it went and closes the channel.
+func (a *App) goSchedules(start bool) (scheduled <-chan error, end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	if !start {
+		close(ended)
+		return ended, cancel
+	}
+	go func() {
+		defer close(ended)
+		if err := a.ledger.Run(ctx); ctx.Err() == nil {
+			ended <- err
+		}
+	}()
+	return ended, cancel
 }
 
 func (a *App) stop(served <-chan error) error {

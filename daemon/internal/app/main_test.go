@@ -19,8 +19,8 @@ var seed = flag.Uint64("seed", 0, "seed of the random moments; 0 takes a new one
 var built string
 
 var (
-	programs = []string{"daemon/cmd/stepd", "examples/backup/mkshop", "examples/backup/compare"}
-	plugins  = []string{"plugins/copyfiles", "plugins/compress", "plugins/dumptables", "plugins/misbehave", "plugins/noop"}
+	programs = []string{"daemon/cmd/stepd", "daemon/internal/app/testdata/killat", "examples/backup/mkshop", "examples/backup/compare"}
+	plugins  = []string{"daemon/internal/app/testdata/told", "plugins/copyfiles", "plugins/compress", "plugins/dumptables", "plugins/misbehave", "plugins/noop"}
 )
 
 func TestMain(m *testing.M) {

@@ -65,6 +65,12 @@ func (p *place) command() (*exec.Cmd, *watchedLog) {
 func (p *place) start(t testing.TB) *daemon {
 	t.Helper()
 	d := p.launch(t)
+	d.awaitReady(t)
+	return d
+}
+
+func (d *daemon) awaitReady(t testing.TB) {
+	t.Helper()
 	select {
 	case <-d.log.ready:
 	case <-d.gone:
@@ -72,7 +78,6 @@ func (p *place) start(t testing.TB) *daemon {
 	case <-time.After(patience):
 		t.Fatalf("the daemon did not get ready\n%s", d.log)
 	}
-	return d
 }
 
 // launch starts a daemon.

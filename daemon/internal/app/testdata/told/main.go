@@ -1,0 +1,52 @@
+// Told is a plugin for tests of schedules: its step outputs what it was told of
+// its run, and ends when it may.
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/stepd/stepd/sdk"
+)
+
+type settings struct {
+	Hold string `json:"hold,omitempty" jsonschema_description:"A named pipe: the step ends when somebody has written to it."`
+	Fail bool   `json:"fail,omitempty"`
+}
+
+func main() {
+	sdk.Serve(sdk.Plugin{Name: "told", Version: "1.0.0", Controllers: []sdk.Registration{
+		sdk.Controller[settings]{Summary: "Say what it was told.", Effect: sdk.Idempotent, Run: run},
+	}})
+}
+
+func run(ctx context.Context, step *sdk.Step[settings]) error {
+	told := "nothing"
+	if at := step.Info.ScheduledFor; !at.IsZero() {
+		told = at.UTC().Format(time.RFC3339)
+	}
+	if err := step.Output("scheduled_for", told); err != nil {
+		return err
+	}
+	if step.Settings.Fail {
+		return sdk.Permanent(os.ErrInvalid)
+	}
+	if step.Settings.Hold == "" {
+		return nil
+	}
+	opened := make(chan error, 1)
+	go func() {
+		f, err := os.Open(step.Info.Path(step.Settings.Hold)) // blocks until there is a writer
+		if err == nil {
+			err = f.Close()
+		}
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
