@@ -68,3 +68,22 @@ func TestMySQLPlanIsInTheOrderOfLoading(t *testing.T) {
 		t.Errorf("it says %q", got)
 	}
 }
+
+// A definition that names its database goes where it is loaded.
+func TestMySQLQualifiedTriggerComesAlong(t *testing.T) {
+	s := newShop(t, "CREATE TABLE t(x INT)")
+	do(t, s.DB, "CREATE TRIGGER "+s.name+".`tr 1` BEFORE INSERT ON "+s.name+".t FOR EACH ROW SET NEW.x = NEW.x + 1")
+	h := serve(t)
+	dir, _ := s.dumped(t, h, nil)
+	for _, way := range []string{"restored", "by the client"} {
+		back := newShop(t)
+		if way == "restored" {
+			back.restored(t, h, dir, nil)
+		} else {
+			back.load(t, dir)
+		}
+		if got := back.client(t, "INSERT INTO t VALUES(1); SELECT x FROM t", "-N"); got != "2\n" {
+			t.Errorf("%s: the trigger made %q", way, got)
+		}
+	}
+}

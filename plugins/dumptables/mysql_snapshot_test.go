@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/stepd/stepd/plugins/dumptables/internal/mysqltest"
 	"github.com/stepd/stepd/sdk"
 	stepdv1 "github.com/stepd/stepd/sdk/proto/stepd/v1"
 	"github.com/stepd/stepd/sdk/sdktest"
@@ -273,4 +274,35 @@ func (s *shop) others(t testing.TB) []int64 {
 		t.Fatal(err)
 	}
 	return ids
+}
+
+func TestMySQLServerThatDiesLosesTheSnapshot(t *testing.T) {
+	server, err := mysqltest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	t.Cleanup(func() {
+		if !stopped {
+			server.Kill()
+		}
+	})
+	db := server.Open("")
+	defer db.Close()
+	do(t, db, "CREATE DATABASE shop; USE shop; CREATE TABLE a(n INT PRIMARY KEY); INSERT INTO a SELECT seq FROM seq_1_to_5000")
+	h := serve(t)
+	start := sdktest.Start{Settings: settings{"dsn": "mariadb://root@/shop?socket=" + server.Socket}}
+	plan := h.Plan(t.Context(), start)
+	plan.RequireCompleted(t)
+	server.Kill()
+	stopped = true
+	start.Step, start.Settings, start.Session = "step/a", plan.Steps[1].Settings, plan.Session
+	got := h.Execute(t.Context(), start)
+	if got.Status != stepdv1.Result_STATUS_SESSION_LOST || !strings.Contains(got.Message, "the snapshot of shop at") {
+		t.Errorf("the step ended as %v: %s", got.Status, got.Message)
+	}
+	again := h.Plan(t.Context(), sdktest.Start{Settings: settings{"dsn": "mariadb://root@/shop?socket=" + server.Socket}})
+	if again.Status != stepdv1.Result_STATUS_FAILED || !strings.Contains(again.Message, "is the server running") {
+		t.Errorf("the next plan ended as %v: %s", again.Status, again.Message)
+	}
 }
