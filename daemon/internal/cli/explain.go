@@ -143,8 +143,12 @@ func (e *env) explained(x api.Explanation) error {
 	case x.Pause != nil:
 		list = append(list, [2]string{"paused", p.paint(yellow, e.paused(x.Pause))})
 	}
+	indent := len("  spec  ")
+	if len(list) > 1 {
+		indent = len("  " + list[1][0] + "  ")
+	}
 	for _, note := range x.Notes {
-		list = append(list, [2]string{"note", e.hanging(note, len("  paused  "))})
+		list = append(list, [2]string{"note", e.hanging(note, indent)})
 	}
 	if err := e.print(head + "\n" + e.pairs(list)); err != nil {
 		return err
