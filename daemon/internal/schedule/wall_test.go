@@ -111,29 +111,36 @@ func TestInstantOfEachWallAroundEachChange(t *testing.T) {
 			continue
 		}
 		seen[clock] = true
-		for _, turn := range all {
-			const width = 30 * 60 * 60
-			grid := int64(15 * 60)
-			for _, offset := range []int64{offsetAt(z, turn-1), offsetAt(z, turn)} {
-				for offset%grid != 0 || turn%grid != 0 {
-					grid = map[int64]int64{15 * 60: 60, 60: 30, 30: 1}[grid]
+		for i, turn := range all {
+			// A clock near this change is that far from UTC, or that far.
+			var offsets []int64
+			for _, near := range all[max(0, i-3):min(len(all), i+4)] {
+				offsets = append(offsets, offsetAt(z, near-1), offsetAt(z, near))
+			}
+			slices.Sort(offsets)
+			offsets = slices.Compact(offsets)
+			var walls []int64
+			for _, edge := range []int64{turn + offsetAt(z, turn-1), turn + offsetAt(z, turn)} {
+				walls = append(walls, edge-1, edge, edge+1)
+				for wall := edge - 26*60*60; wall < edge+26*60*60; wall += 47 * 60 {
+					walls = append(walls, wall)
 				}
 			}
-			first := make(map[int64]int64) // wall -> instant
-			for at := turn - 2*width; at < turn+2*width; at += grid {
-				wall := at + offsetAt(z, at)
-				if _, ok := first[wall]; !ok {
-					first[wall] = at
-				}
-			}
+			slices.Sort(walls)
 			last := int64(longAgo)
-			for wall := turn + offsetAt(z, turn) - width; wall < turn+offsetAt(z, turn)+width; wall += grid {
-				got := z.instant(wall)
-				want, shown := first[wall]
-				if !shown {
-					// The clock was never at it: the first instant after the gap.
-					want = turn
+			for _, wall := range walls {
+				want, shown := int64(never), false
+				for _, offset := range offsets {
+					if at := wall - offset; offsetAt(z, at) == offset {
+						want, shown = min(want, at), true
+					}
 				}
+				if !shown {
+					// No clock is ever at it: the first instant after the gap, which is the change that leads over it.
+					k := slices.IndexFunc(all, func(turn int64) bool { return turn+offsetAt(z, turn-1) <= wall && wall < turn+offsetAt(z, turn) })
+					want = all[k]
+				}
+				got := z.instant(wall)
 				if got != want {
 					t.Fatalf("%s around %v: wall %v is at %v, want %v", name, time.Unix(turn, 0).UTC(), clockOf(wall), time.Unix(got, 0).UTC(), time.Unix(want, 0).UTC())
 				}
@@ -151,7 +158,7 @@ func TestShownIsTheInverseOfInstant(t *testing.T) {
 	for _, name := range []string{"Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Pacific/Kwajalein", "Africa/Casablanca", "Antarctica/Troll", "America/Sao_Paulo", "Europe/Dublin", "Asia/Manila"} {
 		z := loadZone(t, name)
 		for _, turn := range append(turns(z, unix(1993), unix(2030)), turns(z, unix(1840), unix(1850))...) {
-			for at := turn - 27*3600; at < turn+27*3600; at += 437 {
+			for at := turn - 27*3600; at < turn+27*3600; at += 997 {
 				wall := z.shown(at)
 				if z.instant(wall) > at || z.instant(wall+1) <= at {
 					t.Fatalf("%s at %v: shown %v", name, time.Unix(at, 0).UTC(), time.Unix(wall, 0).UTC())
