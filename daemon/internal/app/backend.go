@@ -42,10 +42,18 @@ func (b *backend) Plugins(context.Context) (api.PluginList, error) {
 func (b *backend) Validate(ctx context.Context, files []api.TaskFile) (api.ValidateResult, error) {
 	tasks, err := b.parse(ctx, files)
 	result := api.ValidateResult{Tasks: []api.Valid{}}
-	for i, t := range tasks { // as many as files, when there is no error
-		result.Tasks = append(result.Tasks, api.Valid{Task: t.Name, File: files[i].Name, Steps: len(t.Steps)})
+	if err != nil {
+		return result, err
 	}
-	return result, err
+	now := b.now()
+	for i, t := range tasks { // one of each file
+		next, err := b.wouldRun(t, now)
+		if err != nil {
+			return result, apiError(err)
+		}
+		result.Tasks = append(result.Tasks, api.Valid{Task: t.Name, File: files[i].Name, Steps: len(t.Steps), Next: next})
+	}
+	return result, nil
 }
 
 // parse reads all files and collects the problems of all.
@@ -86,9 +94,14 @@ func (b *backend) Apply(ctx context.Context, who api.Caller, request api.ApplyRe
 		return api.ApplyResult{}, apiError(err)
 	}
 	result := api.ApplyResult{Tasks: []api.Applied{}}
+	now := b.now()
 	for i, one := range applied {
+		next, err := b.wouldRun(one.Task, now)
+		if err != nil {
+			return result, apiError(err)
+		}
 		result.Tasks = append(result.Tasks, api.Applied{Task: one.Task.Name, File: request.Files[i].Name,
-			Action: one.Action, Version: one.Task.Version, Steps: len(one.Task.Steps)})
+			Action: one.Action, Version: one.Task.Version, Steps: len(one.Task.Steps), Next: next})
 	}
 	return result, nil
 }
@@ -99,10 +112,13 @@ func (b *backend) Tasks(_ context.Context, after string, limit int) (api.Page[ap
 	if err != nil {
 		return page, apiError(err)
 	}
+	now := b.now()
 	for i, t := range tasks {
-		item := taskJSON(t, last[i])
-		item.Steps, item.Settings = nil, nil
-		page.Items = append(page.Items, item)
+		at, err := b.standing(&t)
+		if err != nil {
+			return page, apiError(err)
+		}
+		page.Items = append(page.Items, taskJSON(&t, last[i], b.firstRun(&t, at, now), now))
 		if more {
 			page.Next = t.Name
 		}
@@ -119,7 +135,24 @@ func (b *backend) Task(_ context.Context, name string) (api.Task, error) {
 	if run, err := b.engine.Find(name); err == nil {
 		last = &run
 	}
-	return taskJSON(t, last), nil
+	return b.wholeTask(t, last)
+}
+
+// wholeTask is the task with all that is known of it.
+func (b *backend) wholeTask(t task.Task, last *engine.RunView) (api.Task, error) {
+	at, err := b.standing(&t)
+	if err != nil {
+		return api.Task{}, apiError(err)
+	}
+	now := b.now()
+	out := taskJSON(&t, last, b.firstRun(&t, at, now), now)
+	detail(&out, &t, at)
+	for i, s := range t.Schedules {
+		if x, err := b.zones.Explain(s, t.Name, now, now, 0); err == nil {
+			out.Schedules[i].Summary = x.Summary
+		}
+	}
+	return out, nil
 }
 
 func (b *backend) DeleteTask(ctx context.Context, _ api.Caller, name string) error {
@@ -131,7 +164,7 @@ func (b *backend) SetDisabled(ctx context.Context, _ api.Caller, name string, di
 	if err != nil {
 		return api.Task{}, apiError(err)
 	}
-	return taskJSON(t, nil), nil
+	return b.wholeTask(t, nil)
 }
 
 func (b *backend) Start(ctx context.Context, who api.Caller, request api.RunRequest) (api.Run, error) {
@@ -222,6 +255,11 @@ func (b *backend) Run(_ context.Context, ref string) (api.RunDetail, error) {
 	})
 	if err != nil {
 		return detail, apiError(err)
+	}
+	if run.Schedule != "" {
+		if t, err := b.engine.Task(run.Task); err == nil { // it may be gone
+			detail.Timezone = zoneOf(&t, run.Schedule)
+		}
 	}
 	if run.Status == task.RunCompleted {
 		return detail, nil // its directory goes, if it has not gone yet
@@ -321,7 +359,7 @@ func apiError(err error) error {
 		{task.ErrDiskFull, api.CodeDiskFull}, {task.ErrStopping, api.CodeStopping}, {task.ErrStoreFailed, api.CodeInternal},
 	} {
 		if errors.Is(err, m.is) {
-			text := strings.TrimSuffix(err.Error(), ": "+m.is.Error())
+			text := strings.TrimPrefix(strings.TrimSuffix(err.Error(), ": "+m.is.Error()), m.is.Error()+": ")
 			if m.code == api.CodeNotFound {
 				text = "there is no " + text
 			}

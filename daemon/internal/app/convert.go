@@ -11,23 +11,15 @@ import (
 	"github.com/stepd/stepd/daemon/internal/taskfile"
 )
 
-func taskJSON(t task.Task, last *engine.RunView) api.Task {
+// taskJSON is a task as lists have it.
+func taskJSON(t *task.Task, last *engine.RunView, next *api.Upcoming, now time.Time) api.Task {
 	out := api.Task{
-		Name: t.Name, Description: t.Description, Status: "ready", CreatedBy: t.CreatedBy, Dir: t.Dir,
-		Settings: t.Settings, MaxParallel: t.Parallel(), MaxExecutionTime: duration(t.MaxExecutionTime),
-		StepCount: len(t.Steps), Version: t.Version, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt,
+		Name: t.Name, Description: t.Description, Status: taskStatus(t, next, now), CreatedBy: t.CreatedBy, Dir: t.Dir,
+		MaxParallel: t.Parallel(), MaxExecutionTime: duration(t.MaxExecutionTime),
+		StepCount: len(t.Steps), ScheduleCount: len(t.Schedules), Pause: pauseJSON(t, now), Version: t.Version, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt,
 	}
-	if t.Disabled {
-		out.Status = "disabled"
-	}
-	for _, s := range t.Steps {
-		out.Steps = append(out.Steps, api.TaskStep{
-			Name: s.Name, Controller: s.Controller, Settings: s.Settings, Order: s.Order,
-			InterruptOnStepFault: s.InterruptOnStepFault, Weight: s.Weight,
-			RetryAttempts: s.Retry.Attempts, RetryBackoff: duration(s.Retry.Backoff), RetryMaxBackoff: duration(s.Retry.MaxBackoff),
-			MaxExecutionTime: duration(s.Limits.MaxExecutionTime), AttemptTimeout: duration(s.Limits.AttemptTimeout),
-			ProgressTimeout: duration(s.Limits.ProgressTimeout),
-		})
+	if next != nil {
+		out.NextDue = utc(next.Due)
 	}
 	if last != nil {
 		run := runJSON(*last)
@@ -36,12 +28,36 @@ func taskJSON(t task.Task, last *engine.RunView) api.Task {
 	return out
 }
 
+// detail adds what lists leave out.
+func detail(out *api.Task, t *task.Task, at standing) {
+	out.Settings = t.Settings
+	out.Steps, out.OnMissed = stepsJSON(t.Steps), stepsJSON(t.OnMissed)
+	for _, s := range t.Schedules {
+		out.Schedules = append(out.Schedules, scheduleJSON(s, at))
+	}
+	out.Expect = expectJSON(t.Expect, at)
+}
+
+func stepsJSON(steps []task.Step) (list []api.TaskStep) {
+	for _, s := range steps {
+		list = append(list, api.TaskStep{
+			Name: s.Name, Controller: s.Controller, Settings: s.Settings, Order: s.Order,
+			InterruptOnStepFault: s.InterruptOnStepFault, Weight: s.Weight,
+			RetryAttempts: s.Retry.Attempts, RetryBackoff: duration(s.Retry.Backoff), RetryMaxBackoff: duration(s.Retry.MaxBackoff),
+			MaxExecutionTime: duration(s.Limits.MaxExecutionTime), AttemptTimeout: duration(s.Limits.AttemptTimeout),
+			ProgressTimeout: duration(s.Limits.ProgressTimeout),
+		})
+	}
+	return list
+}
+
 func runJSON(v engine.RunView) api.Run {
 	return api.Run{
 		Ref: v.Ref(), Task: v.Task, Number: v.Number, Status: string(v.Status), Reason: v.Reason,
 		Progress: v.Progress, ETASeconds: seconds(v.ETA, v.HasETA), QueuePosition: v.QueuePosition,
 		Total: v.Total, Completed: v.Completed, Failed: v.Failed, Skipped: v.Skipped,
-		CancelRequested: v.Cancel != nil, StartedBy: v.StartedBy, RestartOf: v.RestartOf, TaskVersion: v.DefinitionVersion,
+		CancelRequested: v.Cancel != nil, Trigger: string(v.Cause()), StartedBy: v.StartedBy,
+		Schedule: v.Schedule, ScheduledFor: utc(v.ScheduledFor), RestartOf: v.RestartOf, TaskVersion: v.DefinitionVersion,
 		CreatedAt: v.CreatedAt, StartedAt: instant(v.StartedAt), EndedAt: instant(v.EndedAt),
 	}
 }
@@ -103,9 +119,108 @@ func seconds(d time.Duration, known bool) *float64 {
 	return &s
 }
 
+// utc is an instant of a schedule. All of them are told in one zone, wherever
+// they were computed.
+func utc(t time.Time) *time.Time { return instant(t.UTC()) }
+
 func instant(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
 	return &t
+}
+
+// taskStatus is the word for a task as a whole.
+func taskStatus(t *task.Task, next *api.Upcoming, now time.Time) string {
+	switch {
+	case t.Disabled:
+		return "disabled"
+	case t.Held(now):
+		return "paused"
+	case next != nil:
+		return "scheduled"
+	}
+	return "ready"
+}
+
+func scheduleJSON(s task.Schedule, at standing) api.Schedule {
+	out := api.Schedule{
+		Name: s.Name, Cron: s.Cron, At: s.At, Rate: duration(s.Rate), Delay: duration(s.Delay), Anchor: s.Anchor, Timezone: s.Timezone,
+		Start: s.Start, End: s.End, Jitter: duration(s.Jitter), Exclude: s.Exclude,
+		Missed: string(s.Missed), MissedWindow: duration(s.MissedWindow), MissedLimit: s.MissedLimit, Overlap: string(s.Overlap),
+	}
+	if c, ok := at[s.Name]; ok {
+		out.Next, out.NextDue, out.Last, out.LastRun = cursorJSON(c)
+		if s.Delay > 0 {
+			out.Last = nil // it is what the delay is counted from
+		}
+	}
+	return out
+}
+
+func expectJSON(e *task.Expect, at standing) *api.Expect {
+	if e == nil {
+		return nil
+	}
+	out := &api.Expect{By: e.By, Days: e.Days, Timezone: e.Timezone}
+	if c, ok := at[task.ExpectName]; ok {
+		out.Next, _, out.Last, out.LastRun = cursorJSON(c)
+	}
+	return out
+}
+
+// cursorJSON leaves out what was decided on before the first due time: nothing.
+func cursorJSON(c task.Cursor) (next, due, last *time.Time, run string) {
+	if c.Last.After(c.Since) {
+		last = utc(c.Last)
+	}
+	if c.LastRun > 0 {
+		run = runRef(c.Task, c.LastRun)
+	}
+	return utc(c.Next), utc(c.Due), last, run
+}
+
+func runRef(name string, number uint64) string {
+	run := task.Run{Task: name, Number: number}
+	return run.Ref()
+}
+
+// pauseJSON is the pause that holds at that time, or nil.
+func pauseJSON(t *task.Task, now time.Time) *api.Pause {
+	p := t.Pause
+	if p == nil || !p.Until.IsZero() && !now.Before(p.Until) {
+		return nil
+	}
+	return &api.Pause{By: p.By, At: p.At.UTC(), Until: utc(p.Until), Reason: p.Reason}
+}
+
+func slotJSON(t *task.Task, s task.Slot) api.Slot {
+	out := api.Slot{
+		Task: s.Task, Schedule: s.Schedule, First: s.First.UTC(), Last: s.Last.UTC(), Count: s.Count, Due: utc(s.Due),
+		Outcome: string(s.Outcome), Reason: s.Reason, DecidedAt: s.At.UTC(), Timezone: zoneOf(t, s.Schedule),
+	}
+	if s.Run > 0 {
+		out.Run = runRef(s.Task, s.Run)
+	}
+	if s.Outcome.Ran() {
+		due := s.Due
+		if due.IsZero() {
+			due = s.First
+		}
+		late := max(0, s.At.Sub(due))
+		out.LateSeconds = seconds(late, true)
+	}
+	return out
+}
+
+// zoneOf is the time zone of the task's schedule, or of its expectation; "" when
+// it has none of that name.
+func zoneOf(t *task.Task, name string) string {
+	if name == task.ExpectName && t.Expect != nil {
+		return t.Expect.Timezone
+	}
+	if s := scheduleOf(t, name); s != nil {
+		return s.Timezone
+	}
+	return ""
 }
