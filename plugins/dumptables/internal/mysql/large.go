@@ -18,6 +18,9 @@ import (
 const (
 	smallPiece = 1 << 20 // of a value in one statement, on servers with packets under 16 MiB
 	piece      = 2 << 20
+	// readPiece is what is read at a time: the server handles the whole value for
+	// each.
+	readPiece = 4 * piece
 	// pieceOf is how large a long value has to be to go through a variable.
 	pieceOf = 64 << 10
 )
@@ -169,18 +172,27 @@ func (r *rowWriter) longValue(ctx context.Context, i int, where string) (string,
 	if err := r.conn.run(ctx, "SELECT "+value+" INTO @stepd_read FROM "+r.shape.from()+where); err != nil {
 		return "", err
 	}
-	for at := int64(0); at < size.Int64; at += r.conn.piece() {
-		var part []byte
-		err := r.conn.one(ctx, []any{&part}, fmt.Sprintf("SELECT SUBSTRING(@stepd_read, %d, %d)", at+1, r.conn.piece()))
+	step := int64(readPiece)
+	if r.conn.piece() == smallPiece {
+		step = smallPiece
+	}
+	for at := int64(0); at < size.Int64; at += step {
+		err := r.conn.each(ctx, func(rows *sql.Rows) error {
+			var part sql.RawBytes
+			if err := rows.Scan(&part); err != nil {
+				return err
+			}
+			if int64(len(part)) != min(step, size.Int64-at) {
+				return fmt.Errorf("column %q has %d bytes, and the server did not give those from %d on", c.name, size.Int64, at)
+			}
+			r.sum.bytes(part)
+			for begin := int64(0); r.out != nil && begin < int64(len(part)); begin += r.conn.piece() {
+				r.setVariable(i, part[begin:min(begin+r.conn.piece(), int64(len(part)))], at+begin == 0)
+			}
+			return nil
+		}, fmt.Sprintf("SELECT SUBSTRING(@stepd_read, %d, %d)", at+1, step))
 		if err != nil {
 			return "", err
-		}
-		if int64(len(part)) != min(r.conn.piece(), size.Int64-at) {
-			return "", fmt.Errorf("column %q has %d bytes, and the server did not give those from %d on", c.name, size.Int64, at)
-		}
-		r.sum.bytes(part)
-		if r.out != nil {
-			r.setVariable(i, part, at == 0)
 		}
 	}
 	return c.variable(i, size.Int64), r.conn.run(ctx, "SET @stepd_read=NULL")
