@@ -195,6 +195,7 @@ func TestNextOfTheOtherKinds(t *testing.T) {
 
 		{"excluded days, of each year and of one", task.Schedule{Cron: "0 18 * * *", Exclude: []string{"12-25", "2026-12-30..2027-01-02", "2026-12-29"}, Timezone: "Europe/Berlin"}, "2026-12-24T12:00:00Z",
 			"2026-12-24T18:00:00+01:00 2026-12-26T18:00:00+01:00 2026-12-27T18:00:00+01:00 2026-12-28T18:00:00+01:00 2027-01-03T18:00:00+01:00"},
+		{"the end counts beside excluded days, too", task.Schedule{Cron: "0 18 * * *", Exclude: []string{"2026-12-25"}, End: "2026-12-26T18:00", Timezone: "UTC"}, "2026-12-24T12:00:00Z", "2026-12-24T18:00:00Z none"},
 		{"the day is that of the zone", task.Schedule{Rate: 6 * time.Hour, Anchor: "2026-01-01T00:00Z", Exclude: []string{"2026-07-04"}, Timezone: "Pacific/Auckland"}, "2026-07-03T06:00:00Z", // in +12
 			"2026-07-04T12:00:00Z 2026-07-04T18:00:00Z"},
 		{"a day is left out in one go", task.Schedule{Rate: time.Second, Exclude: []string{"2026-01-01..2095-12-31"}, Timezone: "Europe/Berlin"}, "2026-01-01T00:00:00Z", "2096-01-01T00:00:00+01:00"},

@@ -2,6 +2,8 @@ package schedule
 
 import (
 	"archive/zip"
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -96,6 +98,52 @@ func TestSpansEndWhereTheOffsetChanges(t *testing.T) {
 				t.Errorf("%s on the last day of %d: %+v", name, year, s)
 			}
 		}
+	}
+}
+
+// zoneOf makes a zone that is in UTC until the instant, and from then on goes by the rule.
+func zoneOf(t *testing.T, from time.Time, rule string) *zone {
+	t.Helper()
+	var b bytes.Buffer
+	put := func(values ...any) {
+		for _, v := range values {
+			if err := binary.Write(&b, binary.BigEndian, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	header := func(changes int32) { // RFC 9636, section 3.1
+		put([]byte("TZif2"), make([]byte, 15), int32(0), int32(0), int32(0), changes, int32(2), int32(8))
+	}
+	local := func() {
+		put(int32(0), []byte{0, 0}, int32(3600), []byte{0, 4}, []byte("UTC\x00CET\x00"))
+	}
+	header(0)
+	local()
+	header(1)
+	put(from.Unix(), []byte{1})
+	local()
+	put([]byte("\n" + rule + "\n"))
+	location, err := time.LoadLocationFromTZData("made", b.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &zone{name: "made", location: location}
+}
+
+// Where the last change that a zone's file lists lies within a year of the rule for the years
+// to come, the span begins there and not where the rule's own season does.
+func TestSpanBeginsAtTheLastChangeOfTheList(t *testing.T) {
+	from := time.Date(2026, 6, 15, 0, 0, 0, 0, time.UTC)
+	z := zoneOf(t, from, "CET-1CEST,M3.5.0,M10.5.0/3")
+	summer := span{start: from.Unix(), end: time.Date(2026, 10, 25, 1, 0, 0, 0, time.UTC).Unix(), offset: 7200}
+	if got := z.at(from.Add(5 * 24 * time.Hour).Unix()); got != summer {
+		t.Errorf("%+v, want %+v", got, summer)
+	}
+	z = zoneOf(t, from, "CET-1CEST,M3.5.0,M10.5.0/3")
+	// 00:30 on 15 June is in the gap from 00:00 UTC to 02:00 CEST.
+	if got := z.instant(time.Date(2026, 6, 15, 0, 30, 0, 0, time.UTC).Unix()); got != from.Unix() {
+		t.Errorf("a wall in the gap is at %v", time.Unix(got, 0).UTC())
 	}
 }
 
