@@ -359,7 +359,10 @@ func apiError(err error) error {
 		{task.ErrDiskFull, api.CodeDiskFull}, {task.ErrStopping, api.CodeStopping}, {task.ErrStoreFailed, api.CodeInternal},
 	} {
 		if errors.Is(err, m.is) {
-			text := strings.TrimPrefix(strings.TrimSuffix(err.Error(), ": "+m.is.Error()), m.is.Error()+": ")
+			text := strings.TrimSuffix(err.Error(), ": "+m.is.Error())
+			if m.code == api.CodeInvalid { // of others, such as a full disk, it is half of the message
+				text = strings.TrimPrefix(text, m.is.Error()+": ")
+			}
 			if m.code == api.CodeNotFound {
 				text = "there is no " + text
 			}

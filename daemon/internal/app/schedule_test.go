@@ -143,23 +143,37 @@ func (s *scheduled) wantOutcomes(name, schedule string, count int, want ...strin
 	}
 }
 
-// hold makes a pipe on which steps wait, and the function that lets them go on.
-func (s *scheduled) hold(name string) (release func()) {
+// pipe is what steps wait on.
+type pipe struct {
+	s    *scheduled
+	path string
+}
+
+func (s *scheduled) pipe(name string) pipe {
 	s.t.Helper()
-	path := filepath.Join(s.dir, name)
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
+	p := pipe{s, filepath.Join(s.dir, name)}
+	if err := syscall.Mkfifo(p.path, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	return func() {
-		s.t.Helper()
-		// It opens at once when somebody waits on the other end.
-		eventually(s.t, "somebody waits on "+name, func() bool {
-			f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
-			if err == nil {
-				err = f.Close()
-			}
-			return err == nil
-		})
+	return p
+}
+
+// open waits until a step waits, and lets those go on that do then; and those
+// that come until the file is closed.
+func (p pipe) open() (f *os.File) {
+	p.s.t.Helper()
+	eventually(p.s.t, "somebody waits on "+p.path, func() (ok bool) {
+		var err error
+		f, err = os.OpenFile(p.path, os.O_WRONLY|syscall.O_NONBLOCK, 0) // fails while nobody does
+		return err == nil
+	})
+	return f
+}
+
+func (p pipe) release() {
+	p.s.t.Helper()
+	if err := p.open().Close(); err != nil {
+		p.s.t.Fatal(err)
 	}
 }
 
@@ -205,18 +219,18 @@ schedule: {every: 1h, overlap: %s}
 steps: [{name: one, controller: told, settings: {hold: %s}}]`, name, overlap, name)
 	}
 	s := openScheduled(t, file("skip", "skip"), file("queue", "queue"), file("replace", "replace"), file("allow", "allow"))
-	release := map[string]func(){}
+	pipes := map[string]pipe{}
 	for _, name := range []string{"skip", "queue", "replace", "allow"} {
-		release[name] = s.hold(name)
+		pipes[name] = s.pipe(name)
 	}
 	s.clock.advance(time.Hour)
-	for name := range release {
+	for name := range pipes {
 		s.running(name + "/1")
 	}
 	s.clock.advance(time.Hour)
 
 	s.wantOutcomes("skip", "every", 2, "21:00 ran", "22:00 overlapped")
-	release["skip"]()
+	pipes["skip"].release()
 	s.ends("skip/1", "completed")
 
 	s.wantOutcomes("queue", "every", 2, "21:00 ran", "22:00 ran")
@@ -224,10 +238,10 @@ steps: [{name: one, controller: told, settings: {hold: %s}}]`, name, overlap, na
 	if run, err := s.Run(t.Context(), "queue/2"); err != nil || run.Status != "queued" {
 		t.Errorf("queue/2 is %s, %v", run.Status, err)
 	}
-	release["queue"]()
+	pipes["queue"].release()
 	s.ends("queue/1", "completed")
 	s.running("queue/2")
-	release["queue"]()
+	pipes["queue"].release()
 	s.ends("queue/2", "completed")
 
 	s.wantOutcomes("replace", "every", 2, "21:00 ran", "22:00 ran")
@@ -235,7 +249,7 @@ steps: [{name: one, controller: told, settings: {hold: %s}}]`, name, overlap, na
 		t.Errorf("replace/1: %s", run.Reason)
 	}
 	s.running("replace/2")
-	release["replace"]()
+	pipes["replace"].release()
 	s.ends("replace/2", "completed")
 	if told := s.told("replace/2"); told != "2026-11-24T22:00:00Z" {
 		t.Errorf("replace/2 was told %s", told)
@@ -243,8 +257,11 @@ steps: [{name: one, controller: told, settings: {hold: %s}}]`, name, overlap, na
 
 	s.wantOutcomes("allow", "every", 2, "21:00 ran", "22:00 ran")
 	s.running("allow/2")
-	release["allow"]()
-	release["allow"]()
+	if first, err := s.Run(t.Context(), "allow/1"); err != nil || first.Status != "running" {
+		t.Errorf("allow/1 is %s, %v", first.Status, err)
+	}
+	both := pipes["allow"].open()
+	defer both.Close()
 	s.ends("allow/1", "completed")
 	s.ends("allow/2", "completed")
 }
