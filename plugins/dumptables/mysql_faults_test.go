@@ -198,6 +198,7 @@ func TestMySQLNewTablesDoNotDisturbADump(t *testing.T) {
 }
 
 func TestMySQLStoppedStepKeepsItsSnapshot(t *testing.T) {
+	t.Parallel()
 	s := newShop(t, "CREATE TABLE big(n INT PRIMARY KEY, x VARCHAR(200)); INSERT INTO big SELECT seq, REPEAT('x',200) FROM seq_1_to_100000")
 	h := serve(t)
 	start := sdktest.Start{Settings: settings{"dsn": s.dsn()}}

@@ -102,6 +102,7 @@ func randomTable(t *rapid.T, i int) (statements []string) {
 }
 
 func TestMySQLRandomTablesComeBack(t *testing.T) {
+	t.Parallel()
 	old := flag.Lookup("rapid.checks").Value.String()
 	if old == "100" { // each needs databases of its own
 		flag.Set("rapid.checks", "25")

@@ -177,21 +177,26 @@ func group(t testing.TB, start sdktest.Start, sideBySide bool, harness func() *s
 }
 
 func TestMySQLDumpsAreOfOneMomentWhileOthersWrite(t *testing.T) {
-	s, moved := bank(t)
-	h := serve(t)
-	for n := range 80 {
-		dir := t.TempDir()
-		connections := 1 + n%2
-		start := sdktest.Start{Settings: settings{"dsn": s.dsn(), "target": dir, "connections": connections}, WorkDir: t.TempDir(), Run: uint64(n + 1)}
-		group(t, start, connections > 1, func() *sdktest.Harness { return h }, func(string, *sdktest.Start) { <-moved })
-		h.EndRun(t.Context(), start.Run)
-		if got := balance(t, dir); got != 6_000_000 {
-			t.Fatalf("dump %d over %d connections holds %d", n, connections, got)
-		}
+	for _, connections := range []int{1, 2} {
+		t.Run(fmt.Sprint(connections, " connections"), func(t *testing.T) {
+			t.Parallel()
+			s, moved := bank(t)
+			h := serve(t)
+			for n := range 40 {
+				dir := t.TempDir()
+				start := sdktest.Start{Settings: settings{"dsn": s.dsn(), "target": dir, "connections": connections}, WorkDir: t.TempDir(), Run: uint64(n + 1)}
+				group(t, start, connections > 1, func() *sdktest.Harness { return h }, func(string, *sdktest.Start) { <-moved })
+				h.EndRun(t.Context(), start.Run)
+				if got := balance(t, dir); got != 6_000_000 {
+					t.Fatalf("dump %d holds %d", n, got)
+				}
+			}
+		})
 	}
 }
 
 func TestMySQLDumpOfAKilledPluginStartsAgainAsAWhole(t *testing.T) {
+	t.Parallel()
 	s, moved := bank(t)
 	p := startProcess(t)
 	for n := range 20 {
@@ -222,6 +227,7 @@ func TestMySQLDumpOfAKilledPluginStartsAgainAsAWhole(t *testing.T) {
 }
 
 func TestMySQLLostConnectionIsALostSnapshot(t *testing.T) {
+	t.Parallel()
 	s, moved := bank(t)
 	h := serve(t)
 	admin := s.server.Open("")
