@@ -55,7 +55,7 @@ func (c *copier) linked(dir *directory, rel, key string, info, there fs.FileInfo
 		return false, err
 	}
 	tmp := c.part.newName()
-	if err := c.part.root.Link(from, tmp); err != nil {
+	if err := c.hardLink(c.part.root, from, tmp); err != nil {
 		return false, c.linkFailed(rel, err)
 	}
 	c.batch.add(operation{tmp: tmp, rel: rel})
@@ -79,11 +79,14 @@ func (c *copier) linkFailed(rel string, err error) error {
 
 // index puts a temporary file that is durable into the index.
 func (c *copier) index(op operation) error {
+	if c.unlinkable {
+		return nil
+	}
 	name := path.Join(indexDir, op.key)
 	if err := c.part.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return c.writeFailed(op.rel, err)
 	}
-	return c.indexed(op.rel, c.part.root.Link(op.tmp, name))
+	return c.indexed(op.rel, c.hardLink(c.part.root, op.tmp, name))
 }
 
 // indexThere puts a file into the index that has its name already.
@@ -95,7 +98,7 @@ func (c *copier) indexThere(rel, key string) error {
 	if err := c.target.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return c.writeFailed(rel, err)
 	}
-	return c.indexed(rel, c.target.Link(rel, name))
+	return c.indexed(rel, c.hardLink(c.target, rel, name))
 }
 
 func (c *copier) indexed(rel string, err error) error {

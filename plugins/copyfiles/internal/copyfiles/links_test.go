@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stepd/stepd/sdk"
@@ -189,5 +190,50 @@ func TestHardLinksSurviveCuts(t *testing.T) {
 		}
 		sameTrees(t, look(t, source), look(t, target))
 		sameFamilies(t, source, target)
+	}
+}
+
+func TestWithoutHardLinksInTheTargetTheyBecomeFiles(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		refusals int // of the first links
+		code     error
+		warned   bool
+	}{
+		{"not supported", 1 << 30, syscall.EPERM, true},
+		{"not supported by a network", 1 << 30, syscall.EOPNOTSUPP, true},
+		{"as many as there may be", 2, syscall.EMLINK, false},
+		{"never any room", 1 << 30, syscall.EMLINK, false},
+	} {
+		dir := t.TempDir()
+		source := tree{"a": "one", "b": "two"}.write(t, dir+"/s")
+		for i := range 4 {
+			link(t, source, "a", fmt.Sprint("d/a", i))
+			link(t, source, "b", fmt.Sprint("e/b", i))
+		}
+		tuned := defaultTuning()
+		tuned.batchEntries = 2
+		refused := 0
+		tuned.hardLink = func(root *os.Root, from, to string) error {
+			if refused++; refused <= c.refusals {
+				return &os.LinkError{Op: "linkat", Old: from, New: to, Err: c.code}
+			}
+			return root.Link(from, to)
+		}
+		h := sdktest.New(t, plugin(tuned))
+		start := sdktest.Start{Settings: Settings{Source: source, Target: dir + "/t"}}
+		for range 2 {
+			result := h.Execute(t.Context(), start)
+			result.RequireCompleted(t)
+			want, got := look(t, source), look(t, dir+"/t")
+			delete(want, ".") // stays as it is in a target that was there
+			delete(got, ".")
+			sameTrees(t, want, got)
+			if warned := slices.ContainsFunc(result.Lines, func(l sdktest.Line) bool {
+				return strings.Contains(l.Message, "hard links become separate files")
+			}); warned != c.warned || len(result.Lines) > 1 {
+				t.Errorf("%s: %+v", c.name, result.Lines)
+			}
+		}
 	}
 }

@@ -33,7 +33,9 @@ type tuning struct {
 	scanTime     time.Duration // what the search for the total may take
 	partialFrom  int64         // files of so many bytes go on where they were cut
 	// sync makes all that was written to the file system of dir durable.
-	sync       func(dir *os.File) error
+	sync func(dir *os.File) error
+	// hardLink makes one in the target.
+	hardLink   func(root *os.Root, from, to string) error
 	started    func() // in the goroutine that copies, before it does
 	ended      func() // and after it did
 	beforeRead func(rel string)
@@ -45,7 +47,8 @@ func defaultTuning() tuning {
 	nothing := func(string) {}
 	return tuning{
 		batchEntries: 2000, batchTime: time.Second, scanTime: 2 * time.Second, partialFrom: 8 << 20,
-		sync: func(dir *os.File) error { return unix.Syncfs(int(dir.Fd())) }, started: func() {}, ended: func() {}, beforeRead: nothing, afterRead: nothing, readBytes: func(int) {},
+		hardLink: (*os.Root).Link,
+		sync:     func(dir *os.File) error { return unix.Syncfs(int(dir.Fd())) }, started: func() {}, ended: func() {}, beforeRead: nothing, afterRead: nothing, readBytes: func(int) {},
 	}
 }
 
