@@ -251,12 +251,12 @@ func TestMySQLLostConnectionIsALostSnapshot(t *testing.T) {
 		if got := balance(t, dir); got != 6_000_000 {
 			t.Fatalf("dump %d holds %d", n, got)
 		}
-		h.EndRun(t.Context(), start.Run)
 		for try := 0; len(s.others(t)) > 0; try++ { // the server hears of it a little later
 			if do(t, s.DB, "DO SLEEP(0.05)"); try == 200 {
-				t.Fatal("connections are left after the run")
+				t.Fatal("connections are left after the dump")
 			}
 		}
+		h.EndRun(t.Context(), start.Run)
 	}
 }
 

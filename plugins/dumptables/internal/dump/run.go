@@ -37,7 +37,16 @@ func (d *dumper) run(ctx context.Context, step *sdk.Step[Settings]) error {
 	case partStage:
 		return dumpStage(ctx, step, source)
 	case partFinish:
-		return finish(ctx, step, source, engine.Name())
+		if err := finish(ctx, step, source, engine.Name()); err != nil || held == nil {
+			return err
+		}
+		// The run may go on for hours, and its server would keep all old rows for a
+		// transaction that nobody reads any more. Should this completion be lost, all
+		// starts again.
+		if err := held.Close(); err != nil {
+			step.Log().Warn("the snapshot could not be given back; it goes with the run", "error", err)
+		}
+		return nil
 	}
 	return sdk.Permanent(fmt.Errorf("the planned step has an unknown kind %q", work.Kind))
 }
