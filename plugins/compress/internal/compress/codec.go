@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -39,7 +40,8 @@ func (c coding) compressor(w io.Writer) (io.WriteCloser, error) {
 		if !ok {
 			return nil, fmt.Errorf("unknown level %q", level)
 		}
-		z, err := pgzip.NewWriterLevel(w, number)
+		out := &stoic{w: w}
+		z, err := pgzip.NewWriterLevel(out, number)
 		if err != nil {
 			return nil, err
 		}
@@ -47,7 +49,7 @@ func (c coding) compressor(w io.Writer) (io.WriteCloser, error) {
 		if blocks == 0 {
 			blocks = min(runtime.GOMAXPROCS(0), 8)
 		}
-		return z, z.SetConcurrency(1<<20, blocks)
+		return &gzipWriter{z, out}, z.SetConcurrency(1<<20, blocks)
 	}
 	number, ok := map[string]zstd.EncoderLevel{"fastest": zstd.SpeedFastest, "": zstd.SpeedDefault, "default": zstd.SpeedDefault,
 		"better": zstd.SpeedBetterCompression, "best": zstd.SpeedBestCompression}[level]
@@ -61,6 +63,47 @@ func (c coding) compressor(w io.Writer) (io.WriteCloser, error) {
 		options = append(options, zstd.WithConcurrentBlocks(true), zstd.WithWindowSize(2<<20))
 	}
 	return zstd.NewWriter(w, options...)
+}
+
+// gzipWriter ends the goroutines of its compressor also when what it writes to
+// has failed: pgzip leaves one behind as soon as it hears of an error.
+type gzipWriter struct {
+	*pgzip.Writer
+	out *stoic
+}
+
+func (g *gzipWriter) Write(p []byte) (int, error) {
+	if err := g.out.failed(); err != nil {
+		return 0, err
+	}
+	return g.Writer.Write(p)
+}
+
+func (g *gzipWriter) Close() error {
+	err := g.Writer.Close()
+	return cmp.Or(g.out.failed(), err)
+}
+
+// stoic writes until that fails, and then takes the rest without a word.
+type stoic struct {
+	w   io.Writer
+	mu  sync.Mutex
+	err error
+}
+
+func (s *stoic) failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+func (s *stoic) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		_, s.err = s.w.Write(p)
+	}
+	return len(p), nil
 }
 
 // newDecompressor tells the format by the first bytes.
