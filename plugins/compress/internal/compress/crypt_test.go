@@ -445,7 +445,7 @@ func TestACrashWhilePublishingIsMadeGoodByTheNextAttempt(t *testing.T) {
 
 func TestConcurrencyAndLevelsChangeNothingButTheBytes(t *testing.T) {
 	content := shop()
-	content["large"] = strings.Repeat("0123456789abcdef-", 1<<20)
+	content["large"] = strings.Repeat("0123456789abcdef-", 600_000)
 	formats(t, func(t *testing.T, format string) {
 		tool := map[string]string{formatZstd: "zstd", formatGzip: "gzip"}[format]
 		for concurrency, level := range map[int]string{1: "fastest", 2: "best", 3: "better", 8: "default"} {
