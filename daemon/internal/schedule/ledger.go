@@ -92,7 +92,12 @@ func (l *Ledger) Run(ctx context.Context) error {
 
 func (l *Ledger) sleep(ctx context.Context, d time.Duration) {
 	over := make(chan struct{}, 1)
-	stop := l.clock.AfterFunc(d, func() { over <- struct{}{} })
+	stop := l.clock.AfterFunc(d, func() {
+		select {
+		case over <- struct{}{}:
+		default:
+		}
+	})
 	defer stop()
 	select {
 	case <-ctx.Done():

@@ -227,5 +227,8 @@ func (d *decision) cut(s task.Slot, end time.Time, usable bool) task.Slot {
 		}
 		s.Last = next.UTC()
 	}
+	if s.Count == 1 {
+		s.Due = d.due(s.First).UTC()
+	}
 	return s
 }
