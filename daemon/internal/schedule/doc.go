@@ -61,17 +61,27 @@
 //     window; when a time is on time, that one stands for them. The
 //     others are missed; those outside the window are outside_window.
 //   - all: those within the window, at most the limit of the newest, are made up
-//     for in their order, each run waiting for the one before; the others are missed, or outside_window.
+//     for in their order, each run waiting for the one before, and one that is on time for them; the
+//     others are missed, or outside_window.
 //
 // A time that is to be run meets the overlap policy if a run of the task is alive (hook
 // runs do not count): skip records it as overlapped; queue makes a run that
-// waits for the others, as long as fewer than MaxQueued are alive, else it is overlapped; replace makes a run
-// that waits, and has the others cancelled; allow makes a run at once. Runs
-// that make up under all are queued where the policy is skip.
+// waits for the others; replace makes a run that waits, and has the others cancelled; allow makes a run
+// at once. Under each of them it is overlapped when MaxQueued are alive. Runs
+// that make up under all, and one on time that is found with them, are queued where the policy is skip
+// or allow; where it is replace, only the first of them has others cancelled: they would
+// cancel each other.
 //
-// While a task is disabled or paused its times are recorded as paused. A change
-// of a task, and its deletion, first decide on what is due by the old
-// definition. A schedule whose Timing changed starts anew from the moment of the change.
+// While a task is disabled or paused, the times that are due are recorded as paused: when a pause
+// ends by itself, with the first time behind it, else with the change that ends it. A change
+// of a task first decides on what is due by the old definition, with runs of that. The
+// deletion of a task does not: it gets no run any more, and its account goes with it. A
+// schedule that is taken out of a task leaves its account. A schedule whose Timing changed starts anew
+// from the moment of the change. So does one whose old definition cannot be followed any more (its
+// time zone is gone): what was due meanwhile is not known. While there is no room on the disk nothing is decided,
+// apart from what a change has to: the times that would be run are missed then.
+//
+// Times that follow on each other and went the same way without a run are one slot.
 //
 // A fixed delay has no due time while a run of the task is alive. It is next due
 // Delay after the end of the newest run (of hooks apart), or after it was saved,
@@ -84,7 +94,8 @@
 // decided. When the clock is behind that by more than a second, it was set back: the
 // times ahead of it on which was decided without a run are open again, and those that
 // ran stay decided, so that nothing runs twice for one nominal time and nothing is
-// lost. When the clock jumps ahead, or the machine slept, what lay in between was
+// lost. That goes as far as the account does: KeepSlots of each schedule. A schedule that was
+// saved at a time ahead counts as saved now. When the clock jumps ahead, or the machine slept, what lay in between was
 // missed, and is found within MaxSleep.
 //
 // # Expectations

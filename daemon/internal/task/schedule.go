@@ -139,7 +139,7 @@ func (t Trigger) Hook() bool { return t == TriggerOnMissed }
 type Cursor struct {
 	Task     string `json:"task"`
 	Schedule string `json:"schedule"`
-	Timing   string `json:"timing"` // Schedule.Timing of what it was made for
+	Timing   string `json:"timing"` // Schedule.Timing of what it was made for; empty: the task has it no more
 
 	// Since is when the schedule was saved as it is, in whole seconds: nothing
 	// is due up to then. It is the anchor of a fixed rate that names none.
@@ -150,7 +150,8 @@ type Cursor struct {
 	// Next is the nominal time of the next decision, and Due that time with
 	// its jitter: the cursor's place in the index of due times. Zero: none is to
 	// come as things stand (the schedule is over, the task is disabled or paused
-	// without an end, or a fixed delay waits for the end of a run).
+	// without an end, or a fixed delay waits for the end of a run). With Next alone
+	// zero there is only something to be written down, or tried again, at Due.
 	Next time.Time `json:"next,omitzero"`
 	Due  time.Time `json:"due,omitzero"`
 
@@ -186,7 +187,7 @@ type Slot struct {
 	Schedule string      `json:"schedule"`
 	First    time.Time   `json:"first"` // nominal
 	Last     time.Time   `json:"last"`  // nominal; First, unless Count is more than 1
-	Count    int         `json:"count"`
+	Count    int         `json:"count"`         // 0: so many that nobody counted them
 	Due      time.Time   `json:"due,omitzero"` // of a single one: with its jitter
 	Outcome  SlotOutcome `json:"outcome"`
 	Reason   string      `json:"reason,omitempty"` // for people
