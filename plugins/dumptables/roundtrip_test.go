@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/stepd/stepd/sdk/sdktest"
 )
 
 // nasty is a schema with everything that has gone wrong in dumps before.
@@ -170,6 +172,18 @@ func TestDataOnlyLeavesTheSchemaAndFiresNoTrigger(t *testing.T) {
 	if info, err := os.Stat(empty); err != nil || info.Mode().Perm() != 0o640 {
 		t.Errorf("the mode of the database changed: %v %v", info.Mode(), err)
 	}
+}
+
+func TestLoadOfSQLiteIsPlannedAsOneStep(t *testing.T) {
+	base := t.TempDir()
+	makeDB(t, filepath.Join(base, "shop.db"), `CREATE TABLE t(x)`, `INSERT INTO t VALUES(1),(2)`)
+	h := serve(t)
+	runDump(t, h, base, settings{})
+	plan, results := h.RunPlanned(t.Context(), sdktest.Start{Controller: "restoretables", Settings: settings{"dsn": "sqlite:back.db"}, BaseDir: base})
+	if len(plan.Steps) != 1 || !results["_load"].Completed() || results["_load"].Message != "1 table, 2 rows" {
+		t.Errorf("planned %v, and it said %+v", plan.Steps, results)
+	}
+	same(t, "restored", content(t, filepath.Join(base, "shop.db")), content(t, filepath.Join(base, "back.db")))
 }
 
 func TestRecreateOfSomeTablesKeepsTheOthers(t *testing.T) {

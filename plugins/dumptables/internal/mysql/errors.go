@@ -23,7 +23,6 @@ const (
 	erUnknownTable      = 1051
 	erServerShutdown    = 1053
 	erBadField          = 1054
-	erEmptyQuery        = 1065
 	erRecordFileFull    = 1114
 	erTableAccessDenied = 1142
 	erColumnDenied      = 1143

@@ -328,7 +328,7 @@ func (Engine) LoadRest(ctx context.Context, l dump.Loading, dir string) error {
 // What a dump consists of; anything else was not written by this plugin.
 func dumpVerb(verb string) bool {
 	switch verb {
-	case "SET", "ALTER", "DROP", "CREATE", "INSERT", "START", "COMMIT", "/":
+	case "SET", "ALTER", "DROP", "CREATE", "INSERT", "START", "COMMIT":
 		return true
 	}
 	return false
@@ -357,7 +357,7 @@ func (c *conn) loadFile(ctx context.Context, l dump.Loading, file dump.File) err
 		if verb := strings.ToUpper(string(statement[:min(end, len(statement))])); !dumpVerb(verb) {
 			return sdk.Permanent(fmt.Errorf("load %s, statement %d: %q is no statement of a dump", file.File, n, verb))
 		}
-		if err := c.run(ctx, string(statement)); err != nil && number(err) != erEmptyQuery {
+		if err := c.run(ctx, string(statement)); err != nil {
 			return explain(ctx, fmt.Errorf("load %s, statement %d: %w", file.File, n, err))
 		}
 		l.Progress(script.read, file.File)
