@@ -5,7 +5,7 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := help
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-PLUGINS := copyfiles compress dumptables
+PLUGINS := copyfiles compress dumptables retain
 TOOLS   := $(CURDIR)/.tools
 
 PROTOC_GEN_GO      := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12

@@ -92,7 +92,11 @@ func (t *tracer) attach() error {
 			held[tid], fresh = true, true
 			// With its options at once: from here on, threads that it makes are
 			// held from their beginning.
-			if err := ptrace(unix.PTRACE_SEIZE, tid, 0, options); err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EPERM) {
+			err = ptrace(unix.PTRACE_SEIZE, tid, 0, options)
+			if errors.Is(err, unix.EPERM) && len(held) > 1 {
+				err = nil // its maker was held already, and so is it
+			}
+			if err != nil && !errors.Is(err, unix.ESRCH) {
 				return fmt.Errorf("seize thread %d: %w", tid, err)
 			}
 			if err := ptrace(unix.PTRACE_INTERRUPT, tid, 0, 0); err != nil && !errors.Is(err, unix.ESRCH) {
