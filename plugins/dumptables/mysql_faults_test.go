@@ -230,3 +230,41 @@ func TestMySQLStoppedStepKeepsItsSnapshot(t *testing.T) {
 		t.Errorf("the dump holds %s rows", got)
 	}
 }
+
+func TestMySQLProgramsOfOthersNeedRights(t *testing.T) {
+	s := newShop(t, "CREATE TABLE t(x INT); CREATE TABLE secret(x INT)", "CREATE PROCEDURE p() SELECT 1")
+	s.user(t, "reader", backupRights...)
+	s.user(t, "half", "TRIGGER, EVENT, EXECUTE ON %s.*", "SELECT ON %s.t")
+	h := serve(t)
+	for _, c := range []struct {
+		user, step, want string
+		more             settings
+	}{
+		{"reader", "_routines", `the user may not read the procedure "p": GRANT SELECT ON mysql.proc`, nil},
+		{"half", "secret", "SELECT command denied", nil},
+	} {
+		start := sdktest.Start{Settings: settings{"dsn": s.dsnOf(c.user), "password": hunter}, WorkDir: t.TempDir()}
+		plan := h.Plan(t.Context(), start)
+		plan.RequireCompleted(t)
+		found := false
+		for _, step := range plan.Steps {
+			start.Step, start.Settings, start.Session = "step/"+step.Name, step.Settings, plan.Session
+			if got := h.Execute(t.Context(), start); step.Name == c.step {
+				found = true
+				if got.Status != stepdv1.Result_STATUS_FAILED_PERMANENT || !strings.Contains(got.Message, c.want) {
+					t.Errorf("%s: it ended as %v: %s", c.user, got.Status, got.Message)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("%s: there is no step %s", c.user, c.step)
+		}
+	}
+	dir, _ := s.dumped(t, h, nil)
+	back := newShop(t)
+	back.user(t, "owner", "ALL ON %s.*")
+	got := back.refuses(t, h, dir, settings{"dsn": back.dsnOf("owner"), "password": hunter})
+	if got.Status != stepdv1.Result_STATUS_FAILED_PERMANENT || !strings.Contains(got.Message, "another DEFINER") {
+		t.Errorf("the load ended as %v: %s", got.Status, got.Message)
+	}
+}
