@@ -20,7 +20,7 @@ var built string
 
 var (
 	programs = []string{"daemon/cmd/stepd", "daemon/internal/app/testdata/killat", "examples/backup/mkshop", "examples/backup/compare"}
-	plugins  = []string{"daemon/internal/app/testdata/told", "plugins/copyfiles", "plugins/compress", "plugins/dumptables", "plugins/misbehave", "plugins/noop"}
+	plugins  = []string{"daemon/internal/app/testdata/told", "plugins/copyfiles", "plugins/compress", "plugins/retain", "plugins/dumptables", "plugins/misbehave", "plugins/noop"}
 )
 
 func TestMain(m *testing.M) {
