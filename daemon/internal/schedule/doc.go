@@ -77,8 +77,8 @@
 // of a task first decides on what is due by the old definition, with runs of that. The
 // deletion of a task does not: it gets no run any more, and its account goes with it. A
 // schedule that is taken out of a task leaves its account. A schedule whose Timing changed starts anew
-// from the moment of the change. So does one whose old definition cannot be followed any more (its
-// time zone is gone): what was due meanwhile is not known. While there is no room on the disk nothing is decided,
+// from the moment of the change. What was due by a definition that cannot be followed any more (its
+// time zone is gone from the database) is not known. While there is no room on the disk nothing is decided,
 // apart from what a change has to: the times that would be run are missed then.
 //
 // Times that follow on each other and went the same way without a run are one slot.
@@ -95,7 +95,7 @@
 // times ahead of it on which was decided without a run are open again, and those that
 // ran stay decided, so that nothing runs twice for one nominal time and nothing is
 // lost. That goes as far as the account does: KeepSlots of each schedule. A schedule that was
-// saved at a time ahead counts as saved now. When the clock jumps ahead, or the machine slept, what lay in between was
+// saved at a time ahead counts as saved now, and the deadline that comes next stays met if it was. When the clock jumps ahead, or the machine slept, what lay in between was
 // missed, and is found within MaxSleep.
 //
 // # Expectations

@@ -151,22 +151,14 @@ func (l *Ledger) rewind(tx Tx, cur task.Cursor, now time.Time) error {
 		return nil
 	}
 	d := &decision{Ledger: l, tx: tx, at: now, cur: cur}
-	var open []task.Slot
-	var tail *task.Slot
-	err := tx.Slots(cur.Task, cur.Schedule, time.Time{}, func(s task.Slot) bool {
-		if !s.First.After(now) {
-			tail = &s
-			return false
-		}
-		if s.Run == 0 {
-			open = append(open, s)
-		}
-		return true
-	})
+	ahead, tail, err := slotsAhead(tx, cur, now)
 	if err != nil {
 		return err
 	}
-	for _, s := range open {
+	for _, s := range ahead {
+		if s.Run > 0 {
+			continue
+		}
 		if err := tx.DeleteSlot(s.Task, s.Schedule, s.First); err != nil {
 			return err
 		}
@@ -193,7 +185,14 @@ func (l *Ledger) rewind(tx Tx, cur task.Cursor, now time.Time) error {
 	}
 	usable := found && !invalid
 	if tail != nil && tail.Last.After(now) {
-		if err := tx.PutSlot(d.cut(*tail, second, usable)); err != nil {
+		ofThis := usable && tail.Last.After(cur.Since) // else of an older timing
+		if err := tx.PutSlot(d.cut(*tail, second, ofThis)); err != nil {
+			return err
+		}
+		ahead = append(ahead, *tail)
+	}
+	if usable && d.plan == nil {
+		if err := d.stayMet(ahead); err != nil {
 			return err
 		}
 	}
@@ -212,13 +211,41 @@ func (l *Ledger) rewind(tx Tx, cur task.Cursor, now time.Time) error {
 	return d.put()
 }
 
+// slotsAhead are those that begin ahead of the clock, and the newest other one.
+func slotsAhead(tx Tx, cur task.Cursor, now time.Time) (ahead []task.Slot, tail *task.Slot, err error) {
+	err = tx.Slots(cur.Task, cur.Schedule, time.Time{}, func(s task.Slot) bool {
+		if !s.First.After(now) {
+			tail = &s
+			return false
+		}
+		ahead = append(ahead, s)
+		return true
+	})
+	return ahead, tail, err
+}
+
+// stayMet keeps the next deadline met if it was: the run completed in the period
+// that is now, and the cursor may know of a newer one only.
+func (d *decision) stayMet(before []task.Slot) error {
+	next := d.rule.Next(d.at)
+	for _, s := range before {
+		if s.Outcome == task.SlotMet && !next.IsZero() && !s.First.After(next) && !s.Last.Before(next) {
+			s.First, s.Last, s.Due, s.Count = next.UTC(), next.UTC(), next.UTC(), 1
+			d.cur.Slots++
+			return d.tx.PutSlot(s)
+		}
+	}
+	return nil
+}
+
 // cut ends a series of times at the given one. Where the rule cannot tell how
 // many are left, the count is unknown.
 func (d *decision) cut(s task.Slot, end time.Time, usable bool) task.Slot {
-	s.Last, s.Due, s.Count = s.First, time.Time{}, 1
-	if !usable || d.plan != nil && d.plan.Delay > 0 {
+	if !usable {
+		s.Last, s.Due, s.Count = end, time.Time{}, 0
 		return s
 	}
+	s.Last, s.Due, s.Count = s.First, time.Time{}, 1
 	const most = settleChunks * chunkSize
 	for next := d.rule.Next(s.First); !next.IsZero() && !next.After(end); next = d.rule.Next(next) {
 		if s.Count++; s.Count > most {

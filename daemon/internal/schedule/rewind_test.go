@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -131,4 +132,21 @@ func TestJumpOfTheClockIsTold(t *testing.T) {
 			t.Errorf("%v against %v: %v, want %v", c.wall, c.steady, got, c.want)
 		}
 	}
+}
+
+func TestDeadlineStaysMetWhenTheClockIsSetBack(t *testing.T) {
+	s := newStand(t)
+	s.save("00:00:00", expecting())
+	for day := 2; day < 5; day++ {
+		at := func(text string) string { return fmt.Sprint(day, " ", text) }
+		s.runs(at("02:00:00"), at("05:00:00"), task.RunCompleted)
+		s.look(at("06:00:00"))
+	}
+	s.runs("4 06:10:00", "4 07:00:00", task.RunCompleted)
+	s.want(task.ExpectName, "06:00 excused: "+young, "2 06:00..4 06:00 x3 met")
+	s.look("3 05:30:00")
+	s.want(task.ExpectName, "06:00 excused: "+young, "2 06:00 met", "3 06:00 met")
+	s.wantNext(task.ExpectName, "4 06:00")
+	s.look("4 06:00:00")
+	s.want(task.ExpectName, "06:00 excused: "+young, "2 06:00 met", "3 06:00 met", "4 06:00 unmet 5: "+none+"2026-01-03 06:00")
 }

@@ -185,9 +185,9 @@ func (o SlotOutcome) Ran() bool { return o == SlotRan || o == SlotRanLate }
 type Slot struct {
 	Task     string      `json:"task"`
 	Schedule string      `json:"schedule"`
-	First    time.Time   `json:"first"` // nominal
-	Last     time.Time   `json:"last"`  // nominal; First, unless Count is more than 1
-	Count    int         `json:"count"`         // 0: so many that nobody counted them
+	First    time.Time   `json:"first"`        // nominal
+	Last     time.Time   `json:"last"`         // nominal; First, unless Count is more than 1
+	Count    int         `json:"count"`        // 0: so many that nobody counted them
 	Due      time.Time   `json:"due,omitzero"` // of a single one: with its jitter
 	Outcome  SlotOutcome `json:"outcome"`
 	Reason   string      `json:"reason,omitempty"` // for people
