@@ -133,7 +133,7 @@ func TestCutInTheMiddleThenAgainGivesTheSame(t *testing.T) {
 func TestMemoryDoesNotGrowWithTheTable(t *testing.T) {
 	base := t.TempDir()
 	makeDB(t, filepath.Join(base, "shop.db"), `CREATE TABLE big(n INTEGER PRIMARY KEY, x, y)`,
-		`WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n<300000) INSERT INTO big SELECT n, hex(zeroblob(100)), n/7.0 FROM c`)
+		`WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n<100000) INSERT INTO big SELECT n, hex(zeroblob(350)), n/7.0 FROM c`)
 	h := serve(t)
 	var peak uint64
 	measure := func(sdktest.Progress) {

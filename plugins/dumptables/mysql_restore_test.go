@@ -155,7 +155,7 @@ func TestMySQLDataOnlyFiresNoTriggerAndKeepsIt(t *testing.T) {
 // whose plan is made again, as its session or its answer was lost.
 func TestMySQLRestoreGoesOnAfterCuts(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, append([]string{"CREATE TABLE big(n INT AUTO_INCREMENT PRIMARY KEY, x VARCHAR(100)) AUTO_INCREMENT=900000; INSERT INTO big SELECT seq, REPEAT('y',100) FROM seq_1_to_60000",
+	s := newShop(t, append([]string{"CREATE TABLE big(n INT AUTO_INCREMENT PRIMARY KEY, x VARCHAR(100)) AUTO_INCREMENT=900000; INSERT INTO big SELECT seq, REPEAT('y',100) FROM seq_1_to_20000",
 		"CREATE TABLE bigisam(n INT PRIMARY KEY, x VARCHAR(100)) ENGINE=MyISAM; INSERT INTO bigisam SELECT * FROM big"}, nastyMySQL...)...)
 	h := serve(t)
 	dir, _ := s.dumped(t, h, nil)
