@@ -12,7 +12,7 @@ import (
 func (d *decision) record(list []occurrence) error {
 	var open *task.Slot
 	isNew := true
-	if d.tail != nil && d.tail.Last.Equal(d.cur.Last) {
+	if d.tail != nil && d.tail.Last.Equal(d.cur.Last) && d.tail.First.After(d.cur.Since) { // else of an older timing
 		open, isNew = d.tail, false
 	}
 	changed := false

@@ -25,9 +25,9 @@ type decision struct {
 	done   int    // how many were decided on
 	noRuns string // why no run may be made: reason of what would have been one
 
-	taken map[int64]bool // nominal times beyond cur.Last that have a slot
-	tail  *task.Slot     // the newest slot up to cur.Last, or nil
-	notes *[]note        // nil: nobody wants them
+	taken []int64    // nominal times beyond cur.Last that have a slot, in order
+	tail  *task.Slot // the newest slot up to cur.Last, or nil
+	notes *[]note    // nil: nobody wants them
 }
 
 // prepare finds the cursor's schedule in the task and compiles it; found is
@@ -68,26 +68,40 @@ func invalidRule(err error) error {
 // set back, and the newest one before.
 func (d *decision) loadTaken() error {
 	d.taken, d.tail = nil, nil
-	return d.tx.Slots(d.cur.Task, d.cur.Schedule, time.Time{}, func(s task.Slot) bool {
+	err := d.tx.Slots(d.cur.Task, d.cur.Schedule, time.Time{}, func(s task.Slot) bool {
 		if !s.First.After(d.cur.Last) {
 			d.tail = &s
 			return false
 		}
-		if d.taken == nil {
-			d.taken = map[int64]bool{}
-		}
-		d.taken[s.First.Unix()] = true
+		d.taken = append(d.taken, s.First.Unix())
 		return true
 	})
+	slices.Reverse(d.taken)
+	return err
+}
+
+func (d *decision) isTaken(nominal time.Time) bool {
+	_, found := slices.BinarySearch(d.taken, nominal.Unix())
+	return found
+}
+
+// takenBetween reports whether a time between the two has a slot. It may be one
+// of an older timing, which is none of the rule's.
+func (d *decision) takenBetween(after, before time.Time) bool {
+	i, found := slices.BinarySearch(d.taken, after.Unix())
+	if found {
+		i++
+	}
+	return i < len(d.taken) && d.taken[i] < before.Unix()
 }
 
 // next is the first nominal time after the given one that is not decided on.
-// skipped: another one lies between.
-func (d *decision) next(after time.Time) (nominal time.Time, skipped bool) {
-	for nominal = d.rule.Next(after); !nominal.IsZero() && d.taken[nominal.Unix()]; nominal = d.rule.Next(nominal) {
-		skipped = true
+func (d *decision) next(after time.Time) time.Time {
+	nominal := d.rule.Next(after)
+	for !nominal.IsZero() && d.isTaken(nominal) {
+		nominal = d.rule.Next(nominal)
 	}
-	return nominal, skipped
+	return nominal
 }
 
 func (d *decision) due(nominal time.Time) time.Time {
@@ -110,7 +124,7 @@ type occurrence struct {
 func (d *decision) pending() (list []occurrence, more bool) {
 	nominal := d.cur.Last
 	for {
-		next, skipped := d.next(nominal)
+		next := d.next(nominal)
 		if next.IsZero() {
 			return list, false
 		}
@@ -121,7 +135,7 @@ func (d *decision) pending() (list []occurrence, more bool) {
 		if len(list) >= max(d.budget, 2*heldBack) {
 			return list, true
 		}
-		list = append(list, occurrence{nominal: next, due: due, apart: skipped})
+		list = append(list, occurrence{nominal: next, due: due, apart: d.takenBetween(nominal, next)})
 		nominal = next
 	}
 }
@@ -173,15 +187,15 @@ func (d *decision) arm() error {
 	if d.plan != nil && d.plan.Delay > 0 {
 		return d.armDelay()
 	}
-	next, _ := d.next(d.cur.Last)
+	next := d.next(d.cur.Last)
 	if next.IsZero() {
 		return nil
 	}
-	if due := d.due(next); d.pausedBeyond(due) {
+	due := d.due(next)
+	if d.pausedBeyond(due) {
 		return d.armAfterPause()
-	} else {
-		d.setNext(next, due)
 	}
+	d.setNext(next, due)
 	return nil
 }
 
@@ -205,7 +219,7 @@ func (d *decision) armAfterPause() error {
 	if after.Before(d.cur.Last) {
 		after = d.cur.Last
 	}
-	for next, _ := d.next(after); !next.IsZero(); next, _ = d.next(next) {
+	for next := d.next(after); !next.IsZero(); next = d.next(next) {
 		if due := d.due(next); !due.Before(until) {
 			d.setNext(next, due)
 			return nil

@@ -15,7 +15,7 @@ import (
 // nextDelayed is its nominal time, or zero.
 func (d *decision) nextDelayed() time.Time {
 	next := d.rule.Admit(d.cur.Last.Add(d.plan.Delay))
-	for !next.IsZero() && d.taken[next.Unix()] {
+	for !next.IsZero() && d.isTaken(next) {
 		next = d.rule.Admit(next.Add(time.Second))
 	}
 	return next

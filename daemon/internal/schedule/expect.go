@@ -86,7 +86,7 @@ func (d *decision) tellUnmet(o *occurrence) error {
 func (d *decision) complete(ended time.Time) error {
 	if before := d.cur.Completed; !before.IsZero() {
 		met := d.rule.Next(before.Add(-time.Nanosecond)) // the deadline of the period that it completed in
-		if !met.IsZero() && met.After(d.cur.Last) && met.Before(ended) && !d.taken[met.Unix()] {
+		if !met.IsZero() && met.After(d.cur.Last) && met.Before(ended) && !d.isTaken(met) {
 			err := d.tx.PutSlot(task.Slot{
 				Task: d.cur.Task, Schedule: d.cur.Schedule, First: met.UTC(), Last: met.UTC(), Count: 1,
 				Due: met.UTC(), Outcome: task.SlotMet, At: d.at.UTC(),

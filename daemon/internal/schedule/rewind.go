@@ -192,7 +192,8 @@ func (l *Ledger) rewind(tx Tx, cur task.Cursor, now time.Time) error {
 		ahead = append(ahead, *tail)
 	}
 	if usable && d.plan == nil {
-		if err := d.stayMet(ahead); err != nil {
+		ofOlder := func(s task.Slot) bool { return !s.First.After(cur.Since) }
+		if err := d.stayMet(slices.DeleteFunc(ahead, ofOlder)); err != nil {
 			return err
 		}
 	}
