@@ -384,3 +384,15 @@ steps: [{name: one, controller: told}]`)
 		t.Fatal(err)
 	}
 }
+
+// TestPlaceInTheOrderOfDueTimes holds that a page ends where the next one goes on,
+// however far away that is.
+func TestPlaceInTheOrderOfDueTimes(t *testing.T) {
+	for _, year := range []int{1950, 2026, 2261, 2900} {
+		c := task.Cursor{Task: "t", Schedule: "at", Due: time.Date(year, 1, 1, 0, 0, 0, 5e6, time.UTC)}
+		back, err := parseUpcoming(formatUpcoming(c))
+		if err != nil || !back.Due.Equal(c.Due) || back.Task != c.Task || back.Schedule != c.Schedule {
+			t.Errorf("%v became %v, %v", c, back, err)
+		}
+	}
+}

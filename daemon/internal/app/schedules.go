@@ -129,7 +129,7 @@ func scheduleOf(t *task.Task, name string) *task.Schedule {
 
 // formatUpcoming is a cursor's place in the order of due times.
 func formatUpcoming(c task.Cursor) string {
-	return strconv.FormatInt(c.Due.UnixNano(), 10) + "/" + c.Task + "/" + c.Schedule
+	return strconv.FormatInt(c.Due.UnixMilli(), 10) + "/" + c.Task + "/" + c.Schedule
 }
 
 func parseUpcoming(text string) (*task.Cursor, error) {
@@ -139,7 +139,7 @@ func parseUpcoming(text string) (*task.Cursor, error) {
 	parts := strings.Split(text, "/")
 	if len(parts) == 3 {
 		if due, err := strconv.ParseInt(parts[0], 10, 64); err == nil {
-			return &task.Cursor{Task: parts[1], Schedule: parts[2], Due: time.Unix(0, due).UTC()}, nil
+			return &task.Cursor{Task: parts[1], Schedule: parts[2], Due: time.UnixMilli(due).UTC()}, nil
 		}
 	}
 	return nil, noPlace(text)

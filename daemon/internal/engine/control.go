@@ -15,6 +15,7 @@ func (e *Engine) Cancel(ctx context.Context, id task.RunID, by string) (task.Run
 		if place, ok := e.unqueue(id); ok {
 			run, err := e.cancelQueued(ctx, id, by)
 			if err != nil {
+				place.replaces = false // that is under way
 				e.enqueue(place)
 			}
 			return run, err

@@ -46,6 +46,7 @@ type Engine struct {
 	carried  map[string]int      // how many runners a task has, those of hooks apart
 	busy     map[task.RunID]bool // runs that a control call is changing
 	recheck  bool                // a look at the queue is planned
+	stopped  chan struct{}       // closed when it begins to stop
 	moved    chan struct{}       // closed at the next change of queue or runners; nil: nobody waits for it
 	done     sync.WaitGroup      // runners, cleaning and replacing
 }
@@ -58,7 +59,7 @@ func New(c Config) (*Engine, error) {
 	if c.Jitter == nil {
 		c.Jitter = fifthEitherWay
 	}
-	return &Engine{Config: c, runners: map[task.RunID]*runner{}, carried: map[string]int{}, busy: map[task.RunID]bool{}}, nil
+	return &Engine{Config: c, stopped: make(chan struct{}), runners: map[task.RunID]*runner{}, carried: map[string]int{}, busy: map[task.RunID]bool{}}, nil
 }
 
 // Start takes up what the last life of the daemon left: runs that were running
@@ -102,6 +103,9 @@ func (e *Engine) Start() error {
 // first, the steps' contexts are all that is left to end them.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
+	if !e.stopping {
+		close(e.stopped)
+	}
 	e.stopping = true
 	e.tellMoved()
 	runners := make([]*runner, 0, len(e.runners))

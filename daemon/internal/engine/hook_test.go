@@ -150,3 +150,20 @@ func TestHooksDoNotPushOutRuns(t *testing.T) {
 		}
 	}
 }
+
+// TestHookThatWasOvertakenLeavesNoDirectory holds that a hook which fails after a
+// newer run has completed leaves nothing that nobody would remove.
+func TestHookThatWasOvertakenLeavesNoDirectory(t *testing.T) {
+	w, _ := withLedger(t, withHook(def("t", step("a", 0))))
+	open := make(chan struct{})
+	w.ctrl.on("h", func(x *exec) task.Outcome {
+		<-open
+		return task.Outcome{Kind: task.OutcomePermanent, Message: "no"}
+	})
+	h := w.fires("t", due(hook))
+	w.began("h#1")
+	w.ends(w.submit("t"), task.RunCompleted)
+	close(open)
+	w.ends(h, task.RunFailed)
+	w.bell.await(t, "its directory to go", func() bool { return w.spaces.gone()["t/1"] })
+}

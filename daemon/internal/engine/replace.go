@@ -49,7 +49,7 @@ func (e *Engine) replace(id task.RunID) {
 			stop := e.Clock.AfterFunc(roomPoll, func() { close(room) })
 			select {
 			case <-room:
-			case <-moved:
+			case <-e.stopped:
 				stop()
 			}
 		case errors.Is(fault, task.ErrStopping):

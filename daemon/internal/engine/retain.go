@@ -83,6 +83,30 @@ func (e *Engine) stripOlder(ended task.Run) {
 	if !ended.Cause().Hook() {
 		e.strip(ended.Task, ended.ID)
 	}
+	if ended.Status == task.RunCompleted || !e.overtaken(ended) {
+		return
+	}
+	if err := e.stripOne(ended); err != nil {
+		e.Logger.Warn("the directory of an old run stays", "run", ended.Ref(), "error", err)
+	}
+}
+
+// overtaken reports whether a newer run of the task, hooks apart, has completed
+// while this one was carried out: nobody would strip it any more.
+func (e *Engine) overtaken(run task.Run) (yes bool) {
+	err := e.Store.View(func(rd Reader) error {
+		return rd.Runs(run.Task, 0, func(newer task.Run) bool {
+			if newer.ID <= run.ID {
+				return false
+			}
+			yes = newer.Status == task.RunCompleted && !newer.Cause().Hook()
+			return !yes
+		})
+	})
+	if err != nil {
+		e.Logger.Warn("newer runs cannot be read", "run", run.Ref(), "error", err)
+	}
+	return yes
 }
 
 // strip does so for runs of the task that are older than before (0: for all).

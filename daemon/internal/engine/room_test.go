@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stepd/stepd/daemon/internal/engine"
 	"github.com/stepd/stepd/daemon/internal/task"
 )
 
@@ -121,4 +122,54 @@ func TestAStoreThatFails(t *testing.T) {
 			t.Errorf("the log says %q", l.Message)
 		}
 	}
+}
+
+// TestReplacingWaitsForRoom holds that a run which is to replace others that wait
+// tries once each time that there may be room again, and not all the time.
+func TestReplacingWaitsForRoom(t *testing.T) {
+	w, _ := withLedger(t, def("t", step("a", 0)), def("u", step("b", 0)))
+	open := make(chan struct{})
+	w.ctrl.on("b", func(x *exec) task.Outcome { return x.gate(open) })
+	for range 4 { // as many as may run
+		w.submit("u")
+	}
+	w.bell.await(t, "all to run", func() bool { n, _ := w.ctrl.snapshot(); return n == 4 })
+	var runs []task.Run
+	err := w.db.Update(t.Context(), func(tx engine.Tx) error {
+		runs = nil
+		d, err := tx.Task("t")
+		for _, wish := range []task.Run{due(serial), due(replaces), due(replaces)} {
+			if err != nil {
+				return err
+			}
+			var run task.Run
+			run, err = w.e.SubmitIn(tx, d, wish)
+			runs = append(runs, run)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.db.set(func(d *db) { d.full = true })
+	w.e.Adopt(runs...)
+	refused := func() int { w.db.mu.Lock(); defer w.db.mu.Unlock(); return w.db.refused }
+	seconds := 1
+	for range 5 {
+		n := refused()
+		w.bell.await(t, "another try", func() bool {
+			if refused() > n {
+				return true
+			}
+			w.clock.advance(time.Second)
+			seconds++
+			return false
+		})
+	}
+	// The two that replace have three to cancel together.
+	if n := refused(); n > 3*seconds {
+		t.Errorf("%d tries in %d seconds: it does not wait for room", n, seconds)
+	}
+	w.db.set(func(d *db) { d.full = false })
+	close(open)
 }
