@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stepd/stepd/daemon/internal/api"
 	"github.com/stepd/stepd/daemon/internal/engine"
@@ -148,7 +149,11 @@ func (b *backend) wholeTask(t task.Task, last *engine.RunView) (api.Task, error)
 	out := taskJSON(&t, last, b.firstRun(&t, at, now), now)
 	detail(&out, &t, at)
 	for i, s := range t.Schedules {
-		if x, err := b.zones.Explain(s, t.Name, now, now, 0); err == nil {
+		since := now.Truncate(time.Second)
+		if c, saved := at[s.Name]; saved {
+			since = c.Since
+		}
+		if x, err := b.zones.Explain(s, t.Name, since, now, 0); err == nil {
 			out.Schedules[i].Summary = x.Summary
 		}
 	}

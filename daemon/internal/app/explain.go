@@ -153,7 +153,10 @@ func specProblem(r api.ExplainRequest, s task.Schedule, f task.ScheduleFault) ap
 	case "end":
 		p.Excerpt = r.End
 	case "exclude":
-		if f.Index < len(r.Exclude) {
+		switch {
+		case f.Index < 0: // it is the list as a whole
+			p.Excerpt = strings.Join(r.Exclude, ", ")
+		case f.Index < len(r.Exclude):
 			p.Excerpt = r.Exclude[f.Index]
 		}
 	default:

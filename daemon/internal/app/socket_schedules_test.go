@@ -85,6 +85,7 @@ func TestFaultsOfASpecStandWhereTheyAre(t *testing.T) {
 		{api.ExplainRequest{Spec: "at 2026-11-24T06:59"}, []string{"spec:1:4 the spec has passed"}}, // in Berlin
 		{api.ExplainRequest{Spec: "every soon"}, []string{"spec:1:1 the spec "}},
 		{api.ExplainRequest{Spec: "@dayly"}, []string{"spec:1:1 the spec "}},
+		{api.ExplainRequest{Spec: "0 0 1 1 *", Exclude: []string{"01-01"}}, []string{"exclude:1:1 exclude leaves no time at which the schedule is due"}},
 		{api.ExplainRequest{Spec: "@daily", Timezone: "Europe/Berln"}, []string{"timezone:1:1 timezone "}},
 		{api.ExplainRequest{Spec: "@daily", From: "soon", Exclude: []string{"12-25", "12-32"}, Jitter: "5", Start: "x"},
 			[]string{"jitter:1:1 jitter must be a duration", "from:1:1 from ", "start:1:1 start ", "exclude:1:"}},
@@ -97,6 +98,19 @@ func TestFaultsOfASpecStandWhereTheyAre(t *testing.T) {
 		if fault, _ := errors.AsType[*api.Error](err); fault.Code != api.CodeInvalid || strings.HasPrefix(fault.Message, "invalid") {
 			t.Errorf("%+v: %+v", c.request, fault)
 		}
+	}
+}
+
+// A fixed rate without an anchor is counted from when it was saved, whenever it is looked at.
+func TestTheOriginOfARateIsWhenItWasSaved(t *testing.T) {
+	a := openAsked(t)
+	if _, faults := a.applied(noopTask("hourly", "{every: 1h}")); len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	a.clock.advance(20 * time.Minute)
+	got, err := a.Task(t.Context(), "hourly")
+	if err != nil || !strings.Contains(got.Schedules[0].Summary, "counted from 2026-11-24 07:00,") {
+		t.Errorf("%+v %v", got.Schedules, err)
 	}
 }
 

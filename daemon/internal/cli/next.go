@@ -69,10 +69,10 @@ func (e *env) next(ctx context.Context, c *client.Client, limit int) error {
 func upcomingNote(u api.Upcoming) string {
 	var notes []string
 	if elsewhere(u.ScheduledFor, u.Timezone) {
-		notes = append(notes, in(u.ScheduledFor, u.Timezone).Format("15:04")+" in "+u.Timezone)
+		notes = append(notes, clock(in(u.ScheduledFor, u.Timezone))+" in "+u.Timezone)
 	}
 	if !u.Due.Equal(u.ScheduledFor) {
-		note := span(u.Due.Sub(u.ScheduledFor)) + " after " + u.ScheduledFor.Local().Format("15:04")
+		note := span(u.Due.Sub(u.ScheduledFor)) + " after " + clock(u.ScheduledFor.Local())
 		if u.Jitter != "" {
 			note += ", of at most " + length(u.Jitter)
 		}

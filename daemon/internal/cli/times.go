@@ -42,6 +42,14 @@ func wall(t time.Time) string {
 	return t.Format("Mon 2006-01-02 15:04:05")
 }
 
+// clock is a time of day as t has it.
+func clock(t time.Time) string {
+	if t.Second() == 0 {
+		return t.Format("15:04")
+	}
+	return t.Format("15:04:05")
+}
+
 // stamp is a time to be read once and for all: "Wed 2026-11-25 02:30 CET", or,
 // where the schedule's clock shows something else than the person's own, "Wed
 // 2026-11-25 02:30 EST (America/New_York)".

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/mattn/go-runewidth"
+
+	"github.com/stepd/stepd/daemon/internal/api"
 )
 
 // The reason is what the table is read for: none of it is cut.
@@ -63,5 +65,18 @@ func TestStampsNameAZoneOnlyWhereClocksDiffer(t *testing.T) {
 		if got := stamp(utc, name); elsewhere(utc, name) && !strings.HasSuffix(got, "("+name+")") {
 			t.Errorf("%s: %s", name, got)
 		}
+	}
+}
+
+// 58 ms after 10:31 is something else than 58 ms after 10:31:25.
+func TestNotesOfWhatIsNextHaveTheSeconds(t *testing.T) {
+	at := time.Date(2026, 11, 25, 10, 31, 25, 0, time.Local)
+	u := api.Upcoming{ScheduledFor: at, Due: at.Add(58 * time.Millisecond), Jitter: "1m0s"}
+	if got := upcomingNote(u); got != "jitter: 58 ms after 10:31:25, of at most 1 min" {
+		t.Error(got)
+	}
+	there := time.Date(2026, 11, 25, 4, 0, 40, 0, time.UTC)
+	if got := upcomingNote(api.Upcoming{ScheduledFor: there, Due: there, Timezone: "Asia/Kathmandu"}); got != "09:45:40 in Asia/Kathmandu" {
+		t.Error(got)
 	}
 }
