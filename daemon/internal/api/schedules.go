@@ -40,6 +40,16 @@ type Expect struct {
 	Next     *time.Time `json:"next,omitempty"` // the deadline that is judged next
 	Last     *time.Time `json:"last,omitempty"` // the one that was judged last
 	LastRun  string     `json:"last_run,omitempty"`
+	// Excused says that the next deadline is not held against the task: the time
+	// that it judges began before the expectation was saved.
+	Excused bool `json:"excused,omitempty"`
+}
+
+// Deadline is when an expectation is judged next; Excused as in Expect.
+type Deadline struct {
+	At       time.Time `json:"at"`
+	Timezone string    `json:"timezone"`
+	Excused  bool      `json:"excused,omitempty"`
 }
 
 // Pause keeps the schedules of a task from making runs.
@@ -141,7 +151,8 @@ type Explanation struct {
 	Disabled bool   `json:"disabled,omitempty"`
 }
 
-// Explanations are those of a task's schedules.
+// Explanations are those of a task's schedules, and of its expectation under the
+// name ExpectSchedule: its times are the deadlines.
 type Explanations struct {
 	Task  string        `json:"task"`
 	Items []Explanation `json:"items"`
@@ -167,4 +178,6 @@ type Valid struct {
 	Steps int    `json:"steps"`
 	// Next is the run that its schedules would make first, if it was saved now.
 	Next *Upcoming `json:"next,omitempty"`
+	// Deadline is when its expectation would be judged first.
+	Deadline *Deadline `json:"deadline,omitempty"`
 }

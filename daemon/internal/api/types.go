@@ -204,6 +204,8 @@ type Applied struct {
 	Steps   int    `json:"steps"`
 	// Next is the run that its schedules make first.
 	Next *Upcoming `json:"next,omitempty"`
+	// Deadline is when its expectation is judged next.
+	Deadline *Deadline `json:"deadline,omitempty"`
 }
 
 // RunRequest starts a run.

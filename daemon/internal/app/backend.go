@@ -12,6 +12,7 @@ import (
 
 	"github.com/stepd/stepd/daemon/internal/api"
 	"github.com/stepd/stepd/daemon/internal/engine"
+	"github.com/stepd/stepd/daemon/internal/schedule"
 	"github.com/stepd/stepd/daemon/internal/task"
 	"github.com/stepd/stepd/daemon/internal/taskfile"
 )
@@ -52,7 +53,11 @@ func (b *backend) Validate(ctx context.Context, files []api.TaskFile) (api.Valid
 		if err != nil {
 			return result, apiError(err)
 		}
-		result.Tasks = append(result.Tasks, api.Valid{Task: t.Name, File: files[i].Name, Steps: len(t.Steps), Next: next})
+		deadline, err := b.wouldJudge(t, now)
+		if err != nil {
+			return result, apiError(err)
+		}
+		result.Tasks = append(result.Tasks, api.Valid{Task: t.Name, File: files[i].Name, Steps: len(t.Steps), Next: next, Deadline: deadline})
 	}
 	return result, nil
 }
@@ -101,8 +106,12 @@ func (b *backend) Apply(ctx context.Context, who api.Caller, request api.ApplyRe
 		if err != nil {
 			return result, apiError(err)
 		}
+		deadline, err := b.wouldJudge(one.Task, now)
+		if err != nil {
+			return result, apiError(err)
+		}
 		result.Tasks = append(result.Tasks, api.Applied{Task: one.Task.Name, File: request.Files[i].Name,
-			Action: one.Action, Version: one.Task.Version, Steps: len(one.Task.Steps), Next: next})
+			Action: one.Action, Version: one.Task.Version, Steps: len(one.Task.Steps), Next: next, Deadline: deadline})
 	}
 	return result, nil
 }
@@ -155,6 +164,11 @@ func (b *backend) wholeTask(t task.Task, last *engine.RunView) (api.Task, error)
 		}
 		if x, err := b.zones.Explain(s, t.Name, since, now, 0); err == nil {
 			out.Schedules[i].Summary = x.Summary
+		}
+	}
+	if c, saved := at[task.ExpectName]; saved && t.Expect != nil && !c.Next.IsZero() {
+		if rule, err := b.zones.CompileExpect(*t.Expect); err == nil {
+			out.Expect.Excused = schedule.Excused(rule, c.Since, c.Next)
 		}
 	}
 	return out, nil

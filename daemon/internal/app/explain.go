@@ -83,10 +83,48 @@ func (b *backend) ExplainTask(_ context.Context, q api.ExplainQuery) (api.Explan
 			return all, apiError(fmt.Errorf("explain %s of %s: %w", s.Name, t.Name, err))
 		}
 		item := explanationJSON(s, specText(s), x)
+		if nominal, due := b.nextOf(&t, &s, at, now); s.Delay > 0 && !nominal.IsZero() {
+			item.Times = append(item.Times, api.Occurrence{At: b.there(nominal, s.Timezone), Due: due})
+		}
 		item.Schedule, item.Disabled, item.Pause = s.Name, t.Disabled, pauseJSON(&t, now)
 		all.Items = append(all.Items, item)
 	}
+	if t.Expect == nil || q.Schedule != "" && q.Schedule != task.ExpectName {
+		return all, nil
+	}
+	item, err := b.explainExpect(&t, at, q, now)
+	if err != nil {
+		return all, err
+	}
+	all.Items = append(all.Items, item)
 	return all, nil
+}
+
+// there is the instant as clocks in the zone show it.
+func (b *backend) there(t time.Time, zone string) time.Time {
+	if loc, err := time.LoadLocation(zone); err == nil {
+		return t.In(loc)
+	}
+	return t.UTC()
+}
+
+func (b *backend) explainExpect(t *task.Task, at standing, q api.ExplainQuery, now time.Time) (api.Explanation, error) {
+	e := *t.Expect
+	from, faults := b.from(q.From, e.Timezone, now)
+	if len(faults) > 0 {
+		return api.Explanation{}, specProblems([]api.Problem{specProblem(api.ExplainRequest{From: q.From}, task.Schedule{}, faults[0])})
+	}
+	since := now.Truncate(time.Second)
+	if c, saved := at[task.ExpectName]; saved {
+		since = c.Since
+	}
+	x, err := b.zones.ExplainExpect(e, since, from, q.Count)
+	if err != nil {
+		return api.Explanation{}, apiError(fmt.Errorf("explain the expectation of %s: %w", t.Name, err))
+	}
+	item := explanationJSON(task.Schedule{Timezone: e.Timezone}, strings.TrimSpace("by "+e.By+" "+e.Days), x)
+	item.Schedule, item.Disabled, item.Pause = task.ExpectName, t.Disabled, pauseJSON(t, now)
+	return item, nil
 }
 
 // from is the time after which times are listed: one that is named may be among

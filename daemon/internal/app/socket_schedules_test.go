@@ -114,6 +114,46 @@ func TestTheOriginOfARateIsWhenItWasSaved(t *testing.T) {
 	}
 }
 
+// The deadlines of an expectation are told of wherever times of schedules are.
+func TestAnExpectationIsExplained(t *testing.T) {
+	a := openAsked(t)
+	text := noopTask("watched", "{every: {delay: 90m}}") + "expect: {by: '06:00', days: mon-fri}\non_missed: [{controller: noop, settings: {steps: 1}}]\n"
+	first := time.Date(2026, 11, 25, 5, 0, 0, 0, time.UTC)
+	valid, err := a.Validate(t.Context(), request(a.dir, text).Files)
+	if err != nil || valid.Tasks[0].Deadline == nil || !valid.Tasks[0].Deadline.At.Equal(first) {
+		t.Errorf("%+v %v", valid, err)
+	}
+	for _, action := range []string{"created", "unchanged"} {
+		got, faults := a.applied(text)
+		if d := got.Deadline; got.Action != action || d == nil || !d.At.Equal(first) || !d.Excused || d.Timezone != "Europe/Berlin" {
+			t.Errorf("%+v %+v %q", got, d, faults)
+		}
+	}
+	if got, err := a.Task(t.Context(), "watched"); err != nil || !got.Expect.Excused {
+		t.Errorf("%+v %v", got.Expect, err)
+	}
+	x, err := a.ExplainTask(t.Context(), api.ExplainQuery{Task: "watched", Count: 2})
+	if err != nil || len(x.Items) != 2 {
+		t.Fatalf("%+v %v", x, err)
+	}
+	if of := x.Items[0].Times; len(of) != 1 || !of[0].At.Equal(time.Date(2026, 11, 24, 7, 30, 0, 0, time.UTC)) {
+		t.Errorf("the delay is next due at %+v", of)
+	}
+	e := x.Items[1]
+	if e.Schedule != api.ExpectSchedule || e.Spec != "by 06:00 mon-fri" || e.Summary != "a completed run by 06:00 on Monday to Friday, Europe/Berlin" ||
+		len(e.Times) != 2 || !e.Times[0].At.Equal(first) || len(e.Times[0].Notes) != 1 || len(e.Times[1].Notes) != 0 {
+		t.Errorf("%+v", e)
+	}
+	a.clock.advance(24 * time.Hour)
+	x, err = a.ExplainTask(t.Context(), api.ExplainQuery{Task: "watched", Schedule: api.ExpectSchedule, Count: 1})
+	if err != nil || len(x.Items) != 1 || len(x.Items[0].Times[0].Notes) != 0 {
+		t.Errorf("a day later: %+v %v", x, err)
+	}
+	if d, faults := a.applied(text); d.Deadline == nil || d.Deadline.Excused {
+		t.Errorf("a day later: %+v %q", d.Deadline, faults)
+	}
+}
+
 // What was good when it was saved stays good: a file may be applied for ever.
 func TestATimeThatHasPassedIsAFaultOfNewSchedulesOnly(t *testing.T) {
 	a := openAsked(t)

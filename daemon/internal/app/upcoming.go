@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/stepd/stepd/daemon/internal/api"
+	"github.com/stepd/stepd/daemon/internal/schedule"
 	"github.com/stepd/stepd/daemon/internal/task"
 )
 
@@ -55,6 +56,33 @@ func (b *backend) wouldRun(t task.Task, now time.Time) (*api.Upcoming, error) {
 		}
 	}
 	return b.firstRun(&t, at, now), nil
+}
+
+// wouldJudge is when the expectation of the task is judged next once it is saved
+// like that; nil: it has none, or is disabled.
+func (b *backend) wouldJudge(t task.Task, now time.Time) (*api.Deadline, error) {
+	if t.Expect == nil || t.Disabled {
+		return nil, nil
+	}
+	since := now.Truncate(time.Second)
+	if saved, err := b.engine.Task(t.Name); err == nil && saved.Expect != nil && *saved.Expect == *t.Expect {
+		at, err := b.standing(&saved)
+		if err != nil {
+			return nil, err
+		}
+		if c, ok := at[task.ExpectName]; ok {
+			since = c.Since
+		}
+	}
+	rule, err := b.zones.CompileExpect(*t.Expect)
+	if err != nil { // a zone that is gone from the database
+		return nil, nil
+	}
+	next := rule.Next(now)
+	if next.IsZero() {
+		return nil, nil
+	}
+	return &api.Deadline{At: next.UTC(), Timezone: t.Expect.Timezone, Excused: schedule.Excused(rule, since, next)}, nil
 }
 
 // firstRun is the run that the task's schedules make first as things stand;

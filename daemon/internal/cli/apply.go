@@ -57,6 +57,8 @@ func (e *env) apply(ctx context.Context, c *client.Client, args []string, opts a
 		next := ""
 		if a.Next != nil {
 			next = ", next run " + stamp(a.Next.Due, a.Next.Timezone)
+		} else if a.Deadline != nil {
+			next = ", " + judged(a.Deadline)
 		}
 		if err := e.print(fmt.Sprintf("%s %s (version %d, %s)%s\n", printable(a.Task), action, a.Version, count(a.Steps, "step"), next)); err != nil {
 			return err
@@ -69,4 +71,13 @@ func (e *env) apply(ctx context.Context, c *client.Client, args []string, opts a
 		e.say("run it: stepd run %s", result.Tasks[0].Task)
 	}
 	return nil
+}
+
+// judged says when an expectation is looked at next.
+func judged(d *api.Deadline) string {
+	s := "judged next " + stamp(d.At, d.Timezone)
+	if d.Excused {
+		s += " (" + excusedDeadline + ")"
+	}
+	return s
 }

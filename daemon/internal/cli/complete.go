@@ -55,6 +55,9 @@ func (e *env) completeScheduleFlag(cmd *cobra.Command, of func(args []string) st
 		for _, s := range t.Schedules {
 			names = append(names, cobra.CompletionWithDesc(s.Name, s.Summary))
 		}
+		if t.Expect != nil {
+			names = append(names, cobra.CompletionWithDesc(api.ExpectSchedule, "a completed run by "+t.Expect.By))
+		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +34,9 @@ SPEC is a cron spec of five fields, or six with seconds first; a word such as
 @daily; every 15m; after 1h (an hour after the end of the last run); or
 at 2026-12-24T18:00. Put it in quotes: the shell has plans of its own for a *.
 
-With --task in place of SPEC, the schedules of a saved task are explained.`,
+With --task in place of SPEC, the schedules of a saved task are explained, and its
+expectation with the deadlines that come next. All keys of a schedule: stepd help
+schedules.`,
 		Example: `  stepd schedule explain "30 2 * * *" --timezone America/New_York
   stepd schedule explain "0 9 * * mon-fri" --exclude 12-25 --from 2026-12-20 -n 10
   stepd schedule explain --task backup`,
@@ -52,10 +55,10 @@ With --task in place of SPEC, the schedules of a saved task are explained.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&opts.task, "task", "", "explain the schedules of this task")
-	f.StringVar(&opts.schedule, "schedule", "", "with --task: only this one of them")
+	f.StringVar(&opts.schedule, "schedule", "", "with --task: only this one of them; "+api.ExpectSchedule+" is its expectation")
 	f.StringVar(&opts.spec.Timezone, "timezone", "", "time zone, as Europe/Berlin (default: the daemon's)")
 	f.IntVarP(&opts.count, "count", "n", api.ExplainCount, "how many times to list")
-	f.StringVar(&opts.spec.From, "from", "", "list times after this one, as 2026-12-24 or 2026-12-24T18:00 (default: now)")
+	f.StringVar(&opts.spec.From, "from", "", "list times from this one on, itself among them, as 2026-12-24 or 2026-12-24T18:00 (default: now)")
 	f.StringVar(&opts.spec.Jitter, "jitter", "", "delay each time by up to that much, as 10m")
 	f.StringVar(&opts.spec.Start, "start", "", "nothing is due before this time")
 	f.StringVar(&opts.spec.End, "end", "", "nothing is due from this time on")
@@ -160,8 +163,11 @@ func (e *env) explained(x api.Explanation) error {
 			if o.Due.Before(e.Now()) {
 				away = text("-")
 			}
-			if o.Excluded {
+			switch held := e.heldWord(x, o.Due); {
+			case o.Excluded:
 				away = cell{text: "excluded", color: yellow}
+			case held != "":
+				away = cell{text: held, color: yellow}
 			}
 			at := in(o.At, x.Timezone)
 			rows = append(rows, []cell{text(wall(at) + at.Format(" -07:00")), away, text(strings.Join(o.Notes, "; "))})
@@ -181,6 +187,21 @@ func (e *env) explained(x api.Explanation) error {
 		}
 	}
 	return nil
+}
+
+// heldWord is what keeps the task from running at that time, or nothing.
+func (e *env) heldWord(x api.Explanation, due time.Time) string {
+	word := ""
+	switch {
+	case x.Disabled:
+		word = "disabled"
+	case x.Pause != nil && (x.Pause.Until == nil || due.Before(*x.Pause.Until)):
+		word = "paused"
+	}
+	if word != "" && x.Schedule == api.ExpectSchedule {
+		return "excused"
+	}
+	return word
 }
 
 // specFaults are the faults of what was to be explained.

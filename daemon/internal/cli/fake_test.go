@@ -52,6 +52,7 @@ func newBackend() *backend {
 		t.Schedules, t.Status, t.NextDue = []api.Schedule{one}, "scheduled", one.NextDue
 	}
 	b.tasks["backup"].Expect = &api.Expect{By: "06:00", Days: "mon-fri", Timezone: "America/New_York", Next: hour(25, 11, 0, 0), LastRun: "backup/4"}
+	b.tasks["newsletter"].Expect = &api.Expect{By: "06:00", Timezone: "UTC", Next: hour(25, 6, 0, 0), Excused: true}
 	b.tasks["backup"].OnMissed = []api.TaskStep{{Name: "sendmail", Controller: "sendmail", Order: 1}}
 	for i, status := range []string{"completed", "failed", "incomplete", "cancelled", "running"} {
 		r := &api.Run{Ref: fmt.Sprintf("backup/%d", i+1), Task: "backup", Number: uint64(i + 1), Status: status, Progress: 50,
@@ -152,6 +153,9 @@ func (b *backend) Apply(_ context.Context, _ api.Caller, r api.ApplyRequest) (ap
 		}
 		if strings.Contains(f.Data, "schedule:") {
 			a.Next = &upcoming()[1]
+		}
+		if strings.Contains(f.Data, "expect:") {
+			a.Deadline = &api.Deadline{At: *hour(25, 6, 0, 0), Timezone: "UTC", Excused: true}
 		}
 		if !r.DryRun {
 			b.tasks[name] = &api.Task{Name: name, Status: "ready", Dir: f.Dir, Version: a.Version, StepCount: a.Steps, MaxParallel: 1, CreatedAt: then, UpdatedAt: then}

@@ -70,6 +70,9 @@ func (e *env) history(ctx context.Context, c *client.Client, name string, opts h
 		return e.printJSON(api.Page[api.Slot]{Items: slots, Next: next})
 	}
 	if len(slots) == 0 {
+		if opts.schedule == api.ExpectSchedule {
+			return e.noDeadlines(ctx, c, name)
+		}
 		e.say("nothing was due yet; when it will be: stepd schedule explain --task %s", printable(name))
 		return nil
 	}
@@ -79,6 +82,24 @@ func (e *env) history(ctx context.Context, c *client.Client, name string, opts h
 	if next != "" {
 		e.say("there are older ones: --limit %d shows more", opts.limit*5)
 	}
+	return nil
+}
+
+// noDeadlines says when there will be something to tell of an expectation.
+func (e *env) noDeadlines(ctx context.Context, c *client.Client, name string) error {
+	t, err := c.Task(ctx, name)
+	if err != nil {
+		return unknown(ctx, c, name, err)
+	}
+	if t.Expect == nil || t.Expect.Next == nil {
+		e.say("nothing was judged yet")
+		return nil
+	}
+	note := ""
+	if t.Expect.Excused {
+		note = "; if no run completes by then it is excused, because its period began before it was saved"
+	}
+	e.say("nothing was judged yet: the first deadline is %s%s", stamp(*t.Expect.Next, t.Expect.Timezone), note)
 	return nil
 }
 

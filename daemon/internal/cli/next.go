@@ -17,7 +17,9 @@ func newNext(e *env) *cobra.Command {
 		Short: "What will run next, and when, across all tasks",
 		Long: `What will run next, and when: the next time of each schedule of each task, the
 earliest first. Of a task that is paused until a time it is the first one after
-that. One that is disabled, or paused until somebody resumes it, is not listed.`,
+that. One that is disabled, or paused until somebody resumes it, is not listed, and
+neither are deadlines of expectations, which are no runs: stepd schedule explain
+--task NAME --schedule @expect lists them.`,
 		Args:              exactly(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: e.run(func(ctx context.Context, c *client.Client, _ []string) error {

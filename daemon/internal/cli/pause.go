@@ -19,8 +19,9 @@ func newTaskPause(e *env) *cobra.Command {
 		Use:   "pause NAME",
 		Short: "Keep a task's schedules from running it, until a time or until it is resumed",
 		Long: `Keep a task's schedules from running it. The times at which it was due meanwhile
-are recorded as paused and not made up for; stepd schedule history shows them. A
-run that is under way goes on, and people can still start one.
+are recorded as paused and not made up for. They are entered when the pause ends or
+the task is resumed, and stepd schedule history shows them from then on. A run that
+is under way goes on, and people can still start one.
 
 Without --until and --for it is paused until somebody resumes it.`,
 		Example: `  stepd task pause backup --for 2d --reason "moving to the new server"

@@ -145,6 +145,9 @@ func scheduleNotes(s api.Schedule) string {
 	return strings.Join(notes, "; ")
 }
 
+// excusedDeadline says of a deadline why it is not held against the task.
+const excusedDeadline = "excused: its period began before it was saved"
+
 func (e *env) expectation(x *api.Expect) string {
 	if x == nil {
 		return ""
@@ -156,6 +159,9 @@ func (e *env) expectation(x *api.Expect) string {
 	s += " (" + printable(x.Timezone) + ")"
 	if x.Next != nil {
 		s += ", next " + stamp(*x.Next, x.Timezone)
+		if x.Excused {
+			s += " (" + excusedDeadline + ")"
+		}
 	}
 	if x.LastRun != "" {
 		s += "; last unmet: " + x.LastRun

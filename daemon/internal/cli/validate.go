@@ -37,6 +37,8 @@ standard input.`,
 			for _, v := range result.Tasks {
 				if v.Next != nil {
 					e.say("%s would run next %s", printable(v.Task), stamp(v.Next.Due, v.Next.Timezone))
+				} else if v.Deadline != nil {
+					e.say("%s would be %s", printable(v.Task), judged(v.Deadline))
 				}
 			}
 			e.say("%s, no problems", count(len(files), "file"))

@@ -46,6 +46,14 @@ func (c *compiling) policies(s task.Schedule) {
 		c.fault("overlap", "is "+quoted(string(s.Overlap))+": skip, queue, replace and allow are possible",
 			didYouMean(string(s.Overlap), []string{"skip", "queue", "replace", "allow"}))
 	}
+	if s.Missed == task.MissedAll {
+		switch {
+		case s.Delay > 0:
+			c.fault("missed", "is all, but a fixed delay has one time at most that can be missed", "write missed: once, or leave it out")
+		case s.At != "":
+			c.fault("missed", "is all, but there is one time only that can be missed", "write missed: once, or leave it out")
+		}
+	}
 	// What was filled in says nothing of what somebody wanted.
 	if w := s.MissedWindow; w != 0 && w != task.DefaultMissedWindow {
 		switch {
@@ -59,6 +67,8 @@ func (c *compiling) policies(s task.Schedule) {
 	}
 	if n := s.MissedLimit; n != 0 && n != task.DefaultMissedLimit {
 		switch {
+		case s.Delay > 0 || s.At != "":
+			c.fault("missed_limit", "means nothing here: one time at most can be missed", "leave it out")
 		case s.Missed == task.MissedOnce || s.Missed == task.MissedSkip:
 			c.fault("missed_limit", "means nothing with missed: "+string(s.Missed), "leave it out, or use missed: all")
 		case n < 1 || n > task.MaxMissedLimit:

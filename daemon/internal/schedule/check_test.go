@@ -42,6 +42,51 @@ func TestCheckExpect(t *testing.T) {
 	}
 }
 
+// The deadlines are those that are judged, and the first is excused where its period is older than the rule.
+func TestExplainExpect(t *testing.T) {
+	e := task.Expect{By: "06:00:30", Days: "mon-fri", Timezone: "Europe/Berlin"}
+	saved := instant(t, "2026-11-27T12:00:00Z") // a Friday
+	x, err := new(Zones).ExplainExpect(e, saved, saved, 2)
+	if err != nil || x.Summary != "a completed run by 06:00:30 on Monday to Friday, Europe/Berlin" || len(x.Times) != 2 {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	if got := x.Times[0]; got.Nominal.Format(time.RFC3339) != "2026-11-30T06:00:30+01:00" || len(got.Notes) != 1 || !strings.HasPrefix(got.Notes[0], "excused if no run completes") {
+		t.Errorf("%+v", got)
+	}
+	if got := x.Times[1]; got.Nominal.Format(time.RFC3339) != "2026-12-01T06:00:30+01:00" || len(got.Notes) > 0 {
+		t.Errorf("%+v", got)
+	}
+	if x, err := new(Zones).ExplainExpect(task.Expect{By: "23:00", Timezone: "UTC"}, saved, saved, 1); err != nil || x.Summary != "a completed run by 23:00 every day, UTC" {
+		t.Errorf("%+v, %v", x, err)
+	}
+	if _, err := new(Zones).ExplainExpect(task.Expect{By: "6", Timezone: "UTC"}, saved, saved, 1); !errors.Is(err, task.ErrInvalid) {
+		t.Error(err)
+	}
+}
+
+// Where one time at most can be missed, nothing is said of many.
+func TestOneMissedTimeAtMost(t *testing.T) {
+	now := instant(t, "2026-11-24T09:00:00Z")
+	for _, s := range []task.Schedule{{Delay: time.Hour}, {At: "2026-12-24T18:00"}} {
+		s.Timezone, s.Missed, s.MissedLimit = "UTC", task.MissedAll, 5
+		var fields []string
+		for _, f := range new(Zones).Check(s, now) {
+			fields = append(fields, f.Field)
+		}
+		if !slices.Equal(fields, []string{"missed", "missed_limit"}) {
+			t.Errorf("%+v: faults of %q", s, fields)
+		}
+		s.Missed, s.MissedLimit = task.MissedOnce, 0
+		if faults := new(Zones).Check(s.WithDefaults(), now); len(faults) > 0 {
+			t.Errorf("%+v", faults)
+		}
+		x, err := new(Zones).Explain(s, "t", now, now, 1)
+		if text := strings.Join(x.Notes, "\n"); err != nil || strings.Contains(text, "newest") || !strings.Contains(text, "no more than 7d late") {
+			t.Errorf("%s, %v", text, err)
+		}
+	}
+}
+
 // What has passed is a fault of what somebody writes now, and none of what was saved long ago.
 func TestCheckWithoutNowForgivesThatTimesHavePassed(t *testing.T) {
 	for _, s := range []task.Schedule{

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/stepd/stepd/daemon/internal/task"
@@ -49,6 +50,40 @@ func (z *Zones) Explain(s task.Schedule, taskName string, since, from time.Time,
 	e.Times, e.Over = x.times(taskName, min(n, maxTimes))
 	return e, nil
 }
+
+// ExplainExpect does the same for an expectation, whose times are its deadlines. since is when it was
+// saved: a deadline whose period began before it is not held against the task.
+func (z *Zones) ExplainExpect(e task.Expect, since, from time.Time, n int) (Explanation, error) {
+	r, err := z.CompileExpect(e)
+	if err != nil {
+		return Explanation{}, err
+	}
+	seconds, _ := parseClock(e.By) // which compiled
+	days := e.Days
+	if days == "" {
+		days = "*"
+	}
+	spec, _ := parseCron(fmt.Sprintf("%d %d %d * * %s", seconds%60, seconds/60%60, seconds/3600, days))
+	x := explaining{rule: r, from: clamp(from), spec: spec}
+	text := strings.TrimPrefix(x.spec.words(), "at ")
+	out := Explanation{Summary: "a completed run by " + text + ", " + r.zone.name,
+		Notes: []string{"At each deadline the time since the one before it is judged: it is met when a run of the task completed in it, and unmet when none did; then the steps of on_missed are run.",
+			"A deadline at which the task is paused or disabled is excused, and so is one whose time began before the expectation was saved."}}
+	if note := zoneNote(r.zone.name); note != "" {
+		out.Notes = append(out.Notes, note)
+	}
+	out.Times, out.Over = x.times("", min(n, maxTimes))
+	for i := range out.Times {
+		if o := &out.Times[i]; Excused(r, since, o.Nominal) {
+			o.Notes = append(o.Notes, "excused if no run completes: the time that is judged began before the expectation was saved")
+		}
+	}
+	return out, nil
+}
+
+// Excused reports whether a deadline of an expectation that was saved at since is not held against
+// the task, because the time that it judges began before.
+func Excused(r *Rule, since, deadline time.Time) bool { return since.After(r.Before(deadline)) }
 
 type explaining struct {
 	schedule task.Schedule

@@ -59,6 +59,7 @@ func (x *explaining) notes() []string {
 		add("Each time is delayed by less than " + spanOf(s.Jitter) + ", a given time always by the same amount.")
 	}
 	add(missedNote(s))
+	add(overlapNote(s))
 	return notes
 }
 
@@ -76,6 +77,15 @@ func missedNote(s *task.Schedule) string {
 	if window == 0 {
 		window = task.DefaultMissedWindow
 	}
+	if s.Delay > 0 || s.At != "" { // there is one such time at most
+		switch s.Missed {
+		case task.MissedOnce, task.MissedAll:
+			return "If its time is missed, as when the daemon is down, it is made up for when that is no more than " + length(window) + " late."
+		case task.MissedSkip:
+			return "If its time is missed, as when the daemon is down, it is not made up for."
+		}
+		return ""
+	}
 	limit := s.MissedLimit
 	if limit == 0 {
 		limit = task.DefaultMissedLimit
@@ -87,6 +97,24 @@ func missedNote(s *task.Schedule) string {
 		return missed + fmt.Sprintf("those no older than %s are made up for, at most the newest %d.", length(window), limit)
 	case task.MissedSkip:
 		return missed + "none is made up for."
+	}
+	return ""
+}
+
+// overlapNote says what becomes of a time at which a run of the task is alive. A fixed delay has none.
+func overlapNote(s *task.Schedule) string {
+	if s.Delay > 0 {
+		return ""
+	}
+	switch s.Overlap {
+	case task.OverlapSkip:
+		return "Overlap is skip: a time at which a run of the task is alive is not run."
+	case task.OverlapQueue:
+		return "Overlap is queue: at a time at which a run of the task is alive, the new run waits until that has ended."
+	case task.OverlapReplace:
+		return "Overlap is replace: a run of the task that is alive is cancelled, also one that a person started, and the new run begins when that has ended."
+	case task.OverlapAllow:
+		return "Overlap is allow: the new run does not wait for other runs of the task that are alive."
 	}
 	return ""
 }
