@@ -1,8 +1,11 @@
 package schedule
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -38,16 +41,22 @@ func (l *Ledger) batch(ctx context.Context, trouble map[place]error, stuck map[p
 		if err != nil {
 			return err
 		}
+		// What is on time comes first: others' backlog must not make it late.
+		late := task.Cursor{Due: at.Add(-OnTime)}
 		var due []task.Cursor
-		err = tx.DueCursors(nil, func(c task.Cursor) bool {
-			if c.Due.After(at) {
-				return false
+		collect := func(limit int) func(c task.Cursor) bool {
+			return func(c task.Cursor) bool {
+				if c.Due.After(at) {
+					return false
+				}
+				if !stuck[keyOf(c)] && !slices.ContainsFunc(due, func(d task.Cursor) bool { return keyOf(d) == keyOf(c) }) {
+					due = append(due, c)
+				}
+				return len(due) < limit
 			}
-			if !stuck[keyOf(c)] {
-				due = append(due, c)
-			}
-			return len(due) < batchSize
-		})
+		}
+		err = tx.DueCursors(&late, collect(batchSize/2))
+		err = cmp.Or(err, tx.DueCursors(nil, collect(batchSize)))
 		if err != nil && len(due) == 0 {
 			return err
 		}
@@ -59,7 +68,7 @@ func (l *Ledger) batch(ctx context.Context, trouble map[place]error, stuck map[p
 				break
 			}
 			d := &decision{Ledger: l, tx: tx, at: at, cur: c, budget: budget, notes: &notes}
-			if err := l.one(d, trouble[keyOf(c)]); err != nil {
+			if err := l.guarded(d, trouble[keyOf(c)]); err != nil {
 				if ofStore(err) {
 					return err
 				}
@@ -76,6 +85,17 @@ func (l *Ledger) batch(ctx context.Context, trouble map[place]error, stuck map[p
 		l.log.Log(n.level, n.text, n.args...)
 	}
 	return nil
+}
+
+// guarded is one, with a fault of the code made an error of that schedule, so
+// that the others go on.
+func (l *Ledger) guarded(d *decision, trouble error) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("a fault in stepd: %v", fault)
+		}
+	}()
+	return l.one(d, trouble)
 }
 
 // one decides on one schedule that is due.

@@ -118,6 +118,9 @@ func (l *Ledger) settle(tx Tx, at time.Time, old, now *task.Task, name string) e
 		if err := d.settleAll(); err != nil {
 			return err
 		}
+		if err := d.settleJitter(timing(old, name), timing(now, name)); err != nil {
+			return err
+		}
 	}
 	switch timing(now, name) {
 	case "":
@@ -144,30 +147,62 @@ func (d *decision) settleAll() error {
 	return err
 }
 
-// leap enters all but the newest times that are due as one slot without a count:
+// settleJitter decides on a time whose jitter is not over when the schedule's
+// timing changes: by the new one nobody would ask for it again.
+func (d *decision) settleJitter(old, now string) error {
+	if old == now || d.plan == nil || d.plan.Jitter == 0 || d.plan.Delay > 0 {
+		return nil
+	}
+	if now == "" && d.noRuns == "" {
+		d.noRuns = "the schedule was taken out of the task before the jitter was over"
+	}
+	d.early = true
+	defer func() { d.early = false }()
+	return d.settleAll()
+}
+
+// leap enters all but the newest times that are due as slots without a count:
 // to count them would hold up all others for too long.
 func (d *decision) leap() error {
 	d.budget = 1
 	list, more := d.pending()
+	if !more {
+		return nil
+	}
 	tail := d.at
 	for range heldBack {
 		tail = d.rule.Before(tail)
 	}
 	end := d.rule.Before(tail)
-	if !more || !end.After(list[len(list)-1].nominal) {
+	first := list[0]
+	if !end.After(list[len(list)-1].nominal) {
 		return nil
 	}
-	first := list[:1]
-	if d.plan == nil {
-		first[0].outcome, first[0].reason = task.SlotExcused, "too many deadlines had passed to judge them"
-	} else {
-		d.judge(first, true)
+	switch {
+	case d.plan == nil:
+		first.outcome, first.reason = task.SlotExcused, "too many deadlines had passed to judge them"
+		return d.leapTo(first, end)
+	case !d.def.Held(first.nominal):
+		first.outcome, first.reason = task.SlotMissed, "too many times had passed to decide on each of them"
+		return d.leapTo(first, end)
 	}
-	if err := d.record(first); err != nil {
+	first.outcome, first.reason = task.SlotPaused, holder(d.def, first.nominal.Location())
+	if d.def.Held(end) {
+		return d.leapTo(first, end)
+	}
+	if err := d.leapTo(first, d.rule.Before(d.def.Pause.Until)); err != nil {
+		return err
+	}
+	return d.leap() // over those behind the pause
+}
+
+// leapTo enters the times from first to last as one slot, and moves the cursor.
+func (d *decision) leapTo(first occurrence, last time.Time) error {
+	if err := d.record([]occurrence{first}); err != nil {
 		return err
 	}
 	s := *d.tail
-	s.Last, s.Count, s.Due = end.UTC(), 0, time.Time{}
+	s.Last, s.Count, s.Due = last.UTC(), 0, time.Time{}
 	d.tail, d.cur.Last = &s, s.Last
 	return d.tx.PutSlot(s)
 }
@@ -276,8 +311,9 @@ func (l *Ledger) forgetCursor(tx Tx, c task.Cursor) error {
 }
 
 // Ended follows the end of a run within the transaction that writes it: fixed
-// delays are counted from it, and an expectation knows that it completed. After
-// the commit, call Wake.
+// delays are counted from it, and an expectation knows that it completed. What is
+// damaged or invalid of a schedule is logged: it is no reason for a run not to
+// end. After the commit, call Wake.
 func (l *Ledger) Ended(tx Tx, run task.Run) error {
 	if run.Cause().Hook() {
 		return nil
@@ -296,18 +332,24 @@ func (l *Ledger) Ended(tx Tx, run task.Run) error {
 		return nil
 	}
 	t, err := tx.Task(run.Task)
-	if errors.Is(err, task.ErrNotFound) {
+	switch {
+	case errors.Is(err, task.ErrNotFound):
 		return nil
-	}
-	if err != nil {
+	case err != nil && ofStore(err):
 		return err
+	case err != nil:
+		l.log.Error("the schedules of a task do not learn of the end of a run", "run", run.Ref(), "error", err)
+		return nil
 	}
 	moved := false
 	for _, c := range cursors {
 		d := &decision{Ledger: l, tx: tx, at: run.EndedAt, cur: c}
 		did, err := d.ended(&t, run)
-		if err != nil {
+		if err != nil && ofStore(err) {
 			return fmt.Errorf("schedule %s: %w", c.Schedule, err)
+		}
+		if err != nil { // damage is no reason for a run not to end
+			l.log.Error("a schedule does not learn of the end of a run", "task", c.Task, "schedule", c.Schedule, "error", err)
 		}
 		moved = moved || did
 	}
@@ -317,17 +359,21 @@ func (l *Ledger) Ended(tx Tx, run task.Run) error {
 	return l.mark(tx, run.EndedAt)
 }
 
-// ended moves the cursor if it is one that the end of a run moves. A schedule
-// that is invalid is no reason for a run not to end.
+// ended moves the cursor if it is one that the end of a run moves.
 func (d *decision) ended(t *task.Task, run task.Run) (moved bool, err error) {
 	expect := d.cur.Schedule == task.ExpectName && t.Expect != nil && run.Status == task.RunCompleted
 	delay := slices.ContainsFunc(t.Schedules, func(s task.Schedule) bool { return s.Name == d.cur.Schedule && s.Delay > 0 })
 	if !expect && !delay {
 		return false, nil
 	}
-	if found, err := d.prepare(t); !found || errors.Is(err, task.ErrInvalid) {
-		return false, nil
-	} else if err != nil {
+	switch found, err := d.prepare(t); {
+	case errors.Is(err, task.ErrInvalid) && expect:
+		d.cur.Completed = run.EndedAt.UTC()
+		return true, d.put()
+	case errors.Is(err, task.ErrInvalid): // nothing else would make it due again
+		d.cur.Last = wholeSecondAfter(run.EndedAt)
+		return true, d.putOff(err)
+	case err != nil || !found:
 		return false, err
 	}
 	if expect {

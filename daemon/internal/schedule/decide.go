@@ -22,8 +22,9 @@ type decision struct {
 	rule   *Rule
 	cur    task.Cursor
 	budget int    // how many times may be looked at
-	done   int    // how many were decided on
+	done   int    // how many were decided on, and how many steps of runs were made
 	noRuns string // why no run may be made: reason of what would have been one
+	early  bool   // what waits for its jitter alone is due now: nobody will ask again
 
 	taken []int64    // nominal times beyond cur.Last that have a slot, in order
 	tail  *task.Slot // the newest slot up to cur.Last, or nil
@@ -77,7 +78,12 @@ func (d *decision) loadTaken() error {
 		return true
 	})
 	slices.Reverse(d.taken)
-	return err
+	if err == nil || ofStore(err) {
+		return err
+	}
+	// Where the cursor stands is known all the same.
+	d.log.Error("part of the account of a schedule cannot be read", "task", d.cur.Task, "schedule", d.cur.Schedule, "error", err)
+	return nil
 }
 
 func (d *decision) isTaken(nominal time.Time) bool {
@@ -105,7 +111,11 @@ func (d *decision) next(after time.Time) time.Time {
 }
 
 func (d *decision) due(nominal time.Time) time.Time {
-	return d.rule.Due(d.cur.Task, d.cur.Schedule, nominal)
+	due := d.rule.Due(d.cur.Task, d.cur.Schedule, nominal)
+	if d.early && due.After(d.at) && !nominal.After(d.at) {
+		return d.at
+	}
+	return due
 }
 
 // occurrence is a time that is due and not decided on, and what becomes of it.

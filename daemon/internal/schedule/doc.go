@@ -77,7 +77,8 @@
 // of a task first decides on what is due by the old definition, with runs of that. The
 // deletion of a task does not: it gets no run any more, and its account goes with it. A
 // schedule that is taken out of a task leaves its account. A schedule whose Timing changed starts anew
-// from the moment of the change. What was due by a definition that cannot be followed any more (its
+// from the moment of the change; a time that only waits for its jitter then is run at once (and missed, when
+// the schedule is taken out). What was due by a definition that cannot be followed any more (its
 // time zone is gone from the database) is not known. While there is no room on the disk nothing is decided,
 // apart from what a change has to: the times that would be run are missed then.
 //

@@ -32,6 +32,8 @@ type Ledger struct {
 	log   hclog.Logger
 	keep  int
 	wake  chan struct{}
+
+	damage string // what Run has told of records that cannot be read
 }
 
 // NewLedger makes a ledger; Run makes it go.
@@ -180,10 +182,14 @@ func (l *Ledger) firstDue(except map[place]bool) (first time.Time, err error) {
 			first = c.Due
 			return false
 		})
-		if err != nil && !first.IsZero() {
-			err = nil // damaged ones are passed over
+		if err == nil || ofStore(err) {
+			return err
 		}
-		return err
+		if err.Error() != l.damage { // damaged ones are passed over, but not in silence
+			l.damage = err.Error()
+			l.log.Error("a schedule stands still, because its record cannot be read; saving its task again makes a new one", "error", err)
+		}
+		return nil
 	})
 	if err != nil {
 		err = fmt.Errorf("find what is due: %w", err)

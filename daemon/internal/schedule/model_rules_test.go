@@ -250,6 +250,10 @@ func (a *actor) ended(run task.Run) {
 					r.entries[passed.Unix()] = entry{outcome: task.SlotMet}
 				}
 			}
+			// No period is longer than a week, and the clock is not set back so far.
+			for len(r.completed) > 1 && r.completed[0].Before(r.from.AddDate(0, 0, -40)) {
+				r.completed = r.completed[1:]
+			}
 			// Those that the clock was set back from have not been yet.
 			r.completed = slices.DeleteFunc(r.completed, func(at time.Time) bool { return at.After(run.EndedAt) })
 			r.completed = append(r.completed, run.EndedAt)
@@ -355,10 +359,6 @@ func (r *reckoning) compare(slots []task.Slot) string {
 
 // forget drops the entries up to a time.
 func (r *reckoning) forget(upTo time.Time) {
-	old := upTo.AddDate(0, 0, -14) // no period is longer
-	for len(r.completed) > 1 && r.completed[0].Before(old) {
-		r.completed = r.completed[1:]
-	}
 	for n := range r.entries {
 		if n <= upTo.Unix() {
 			delete(r.entries, n)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -225,8 +226,8 @@ func (w *world) look() {
 		now = w.store.mark
 	}
 	before := map[place]task.Cursor{}
-	for key, c := range w.store.cursors {
-		before[key] = c
+	if w.die != nil { // it may not come to all
+		maps.Copy(before, w.store.cursors)
 	}
 	var verdicts []verdict
 	for _, a := range w.tasks {
@@ -559,11 +560,14 @@ func (a *actor) names() []string {
 	return names
 }
 
-// byDue is the order in which a look comes to the schedules.
+// byDue is the order in which a look comes to the schedules: those that are due
+// since a minute at most are first.
 func (a *actor) byDue(s *memStore, now time.Time) (list []*reckoning) {
-	for _, c := range s.due {
-		if c.Task == a.name && !c.Due.After(now) {
-			list = append(list, a.accounts[c.Schedule])
+	for _, late := range []bool{false, true} {
+		for _, c := range s.due {
+			if c.Task == a.name && !c.Due.After(now) && c.Due.Before(now.Add(-OnTime)) == late {
+				list = append(list, a.accounts[c.Schedule])
+			}
 		}
 	}
 	return list

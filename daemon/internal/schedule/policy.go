@@ -133,6 +133,7 @@ func (d *decision) makeRuns(list []occurrence) error {
 		}
 		first = false
 		count++
+		d.done += len(d.def.Steps)
 		o.number, d.cur.LastRun = run.Number, run.Number
 		d.note(hclog.Debug, "due", "run", run.Number, "scheduled_for", clockTime(o.nominal))
 	}

@@ -14,14 +14,23 @@ import (
 func (l *Ledger) Cursors(name string) (list []task.Cursor, err error) {
 	err = l.store.View(func(rd Reader) error {
 		list = nil
-		return rd.Cursors(name, func(c task.Cursor) bool {
+		return l.legible(rd.Cursors(name, func(c task.Cursor) bool {
 			if c.Timing != "" {
 				list = append(list, c)
 			}
 			return true
-		})
+		}))
 	})
 	return list, err
+}
+
+// legible lets a list be without what is damaged. Run tells of that.
+func (l *Ledger) legible(err error) error {
+	if err == nil || ofStore(err) {
+		return err
+	}
+	l.log.Debug("a list is not whole", "error", err)
+	return nil
 }
 
 // Upcoming lists up to limit schedules with a time to come, by their due times, from the
@@ -30,7 +39,7 @@ func (l *Ledger) Cursors(name string) (list []task.Cursor, err error) {
 func (l *Ledger) Upcoming(after *task.Cursor, limit int) (list []task.Cursor, more bool, err error) {
 	err = l.store.View(func(rd Reader) error {
 		list, more = nil, false
-		return rd.DueCursors(after, func(c task.Cursor) bool {
+		return l.legible(rd.DueCursors(after, func(c task.Cursor) bool {
 			if c.Next.IsZero() {
 				return true // something is to be written down then, no more
 			}
@@ -39,7 +48,7 @@ func (l *Ledger) Upcoming(after *task.Cursor, limit int) (list []task.Cursor, mo
 			}
 			list = append(list, c)
 			return true
-		})
+		}))
 	})
 	return list, more, err
 }
@@ -60,10 +69,10 @@ func (l *Ledger) History(q HistoryQuery) (list []task.Slot, more bool, err error
 		names := []string{q.Schedule}
 		if q.Schedule == "" {
 			names = nil
-			err := rd.Cursors(q.Task, func(c task.Cursor) bool {
+			err := l.legible(rd.Cursors(q.Task, func(c task.Cursor) bool {
 				names = append(names, c.Schedule)
 				return true
-			})
+			}))
 			if err != nil {
 				return err
 			}
@@ -74,14 +83,14 @@ func (l *Ledger) History(q HistoryQuery) (list []task.Slot, more bool, err error
 				before = q.After.First.Add(time.Second) // another schedule may have one of the same time
 			}
 			count := 0
-			err := rd.Slots(q.Task, name, before, func(s task.Slot) bool {
+			err := l.legible(rd.Slots(q.Task, name, before, func(s task.Slot) bool {
 				if q.After != nil && compareSlots(s, *q.After) <= 0 {
 					return true
 				}
 				list = append(list, s)
 				count++
 				return count <= q.Limit
-			})
+			}))
 			if err != nil {
 				return err
 			}

@@ -21,7 +21,7 @@ var errSetBack = errors.New("the clock was set back")
 // or errSetBack.
 func (l *Ledger) instant(tx Tx) (time.Time, error) {
 	now := l.clock.Now().Round(0)
-	mark, err := tx.ClockMark()
+	mark, err := l.clockMark(tx)
 	switch {
 	case err != nil:
 		return now, err
@@ -33,9 +33,20 @@ func (l *Ledger) instant(tx Tx) (time.Time, error) {
 	return now, nil
 }
 
+// clockMark is the mark, or zero when it cannot be read: it guards against clocks
+// that go back, which is worth no standstill. The next decision writes it anew.
+func (l *Ledger) clockMark(rd Reader) (time.Time, error) {
+	mark, err := rd.ClockMark()
+	if err == nil || ofStore(err) {
+		return mark, err
+	}
+	l.log.Error("the time of the newest decision cannot be read and is taken for now", "error", err)
+	return time.Time{}, nil
+}
+
 // mark notes that was decided at that time.
 func (l *Ledger) mark(tx Tx, at time.Time) error {
-	mark, err := tx.ClockMark()
+	mark, err := l.clockMark(tx)
 	if err != nil || !at.After(mark) {
 		return err
 	}
@@ -51,7 +62,7 @@ func (l *Ledger) followSetBack(ctx context.Context) error {
 	now := l.clock.Now().Round(0)
 	err := l.store.View(func(rd Reader) (err error) {
 		ahead = nil
-		if mark, err = rd.ClockMark(); err != nil || mark.Sub(now) <= setBackBy {
+		if mark, err = l.clockMark(rd); err != nil || mark.Sub(now) <= setBackBy {
 			return err
 		}
 		err = rd.Cursors("", func(c task.Cursor) bool {
@@ -222,6 +233,9 @@ func slotsAhead(tx Tx, cur task.Cursor, now time.Time) (ahead []task.Slot, tail 
 		ahead = append(ahead, s)
 		return true
 	})
+	if err != nil && !ofStore(err) { // damage: what was read is good
+		err = nil
+	}
 	return ahead, tail, err
 }
 
