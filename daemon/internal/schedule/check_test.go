@@ -26,7 +26,7 @@ func TestCheckExpect(t *testing.T) {
 		{task.Expect{By: "06:00", Days: "mon-fre", Timezone: "Europe/Berlin"}, "days+4 did you mean fri?"},
 		{task.Expect{By: "06:00", Days: "fri-mon", Timezone: "Europe/Berlin"}, "days+0 fri-sat,sun-mon"},
 		{task.Expect{By: "06:00", Days: "mon fri", Timezone: "Europe/Berlin"}, "days+0 blank"},
-		{task.Expect{By: "06:00", Days: "5L", Timezone: "Europe/Berlin"}, "days+0 last day"},
+		{task.Expect{By: "06:00", Days: "5L", Timezone: "Europe/Berlin"}, "days+0 the last one of a month"},
 		{task.Expect{By: "06:00", Days: "@daily", Timezone: "Europe/Berlin"}, "days+0 day of the week"},
 		{task.Expect{By: "06:00", Timezone: "Mars"}, "timezone+0 no time zone"},
 	} {

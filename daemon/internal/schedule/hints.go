@@ -38,7 +38,66 @@ func odd(text string) *textFault {
 	if fault := systemd(text, words); fault != nil {
 		return fault
 	}
+	return behind(text)
+}
+
+// behind knows what others write behind the day of the week: a command, or a year.
+func behind(text string) *textFault {
+	fields := split(text)
+	if len(fields) < 6 {
+		return nil
+	}
+	reads := func(i, field int) bool { f := fields[i]; return len(f.parse(field)) == 0 }
+	five, six := true, true // it begins with a spec of so many fields
+	for i := range 6 {
+		if i < 5 {
+			five = five && reads(i, minuteField+i)
+		}
+		six = six && reads(i, i)
+	}
+	spec := func(n int) string { return strings.TrimSpace(text[:fields[n-1].offset+len(fields[n-1].text)]) }
+	sixth := fields[5]
+	switch {
+	case six && len(fields) == 6:
+		return nil
+	case six && len(fields) == 7 && (yearly(fields[6].text) || fields[6].text == "*" || fields[6].text == "?"):
+		return &textFault{offset: fields[6].offset, message: "has the year " + quoted(fields[6].text) + " as its seventh field",
+			hint: "a year is no part of a spec: write " + quoted(spec(6)) + ", and use start and end for the years"}
+	case five && yearly(sixth.text):
+		return &textFault{offset: sixth.offset, message: "has the year " + quoted(sixth.text) + " as its sixth field",
+			hint: "a year is no part of a spec: write " + quoted(spec(5)) + ", and use start and end for the years"}
+	case six && command(fields[6].text):
+		return aCommand(text, fields[6], spec(6))
+	case five && command(sixth.text):
+		return aCommand(text, sixth, spec(5))
+	}
 	return nil
+}
+
+func aCommand(text string, at cronField, spec string) *textFault {
+	return &textFault{offset: at.offset, message: "has the command " + quoted(text[at.offset:]) + " behind its fields",
+		hint: "a command is no part of a spec: write " + quoted(spec) + "; what is to be run are the steps of the task"}
+}
+
+// yearly reports whether the field is of years: 2026, 2026-2028, 2026/2.
+func yearly(text string) bool {
+	return len(text) >= 4 && digits(text[:4]) && (text[0] == '1' || text[0] == '2') && (len(text) == 4 || strings.ContainsRune("-,/", rune(text[4])))
+}
+
+// command reports whether the word is a program or a user of a crontab rather than a
+// mistyped day of the week.
+func command(text string) bool {
+	if strings.HasPrefix(text, "/") || strings.HasPrefix(text, "./") || strings.HasPrefix(text, "~/") {
+		return true
+	}
+	week := placeOf(dowField)
+	letters := 0
+	for _, r := range text {
+		if unicode.IsLetter(r) {
+			letters++
+		}
+	}
+	return letters > 2 && !strings.ContainsAny(text, "#,") && foreign(text, week) == nil && meant(text, week) == ""
 }
 
 // lead is the length of the prefix if it stands before tz=.
@@ -139,6 +198,12 @@ func foreign(text string, place cronPlace) *textFault {
 	isDay := place.name == "day of the month" || place.name == "day of the week"
 	last := upper == "L" || strings.HasPrefix(upper, "L-") || upper == "LW" || isDay && len(upper) > 1 && strings.HasSuffix(upper, "L") && upper != "JUL"
 	switch {
+	case place.name == "day of the week" && last:
+		hint := "it is due each week on the day that is named"
+		if day := strings.TrimSuffix(upper, "L"); day != "" && len((&cronField{text: day}).parse(dowField)) == 0 {
+			hint = "write " + strings.ToLower(day) + ": it is due each week then"
+		}
+		return &textFault{message: fmt.Sprintf("has %s as the day of the week: the last one of a month cannot be named", quoted(text)), hint: hint}
 	case isDay && last:
 		return &textFault{message: fmt.Sprintf("has %s as the %s: the last day cannot be named", quoted(text), place.name),
 			hint: "use a day that each month has, 28 at most, or the first day of the next month"}

@@ -63,7 +63,7 @@ func TestFaultsOfTheText(t *testing.T) {
 		{"name: @x\n", "1:7 this is not valid YAML: a value cannot start with '@' | put the value in quotes"},
 		{"name: a: b\n", "1:8 this is not valid YAML: a ':' is not allowed here | put text that contains ': ' in quotes, and check the indentation"},
 		{"name: x\nsteps\n", "2:1 this is not valid YAML: a ':' is missing | write 'key: value', and check the indentation"},
-		{"name: *\n", "1:7 this is not valid YAML: a name is missing after '*' or '&' | put text that starts with '*' or '&' in quotes"},
+		{"name: *\n", "1:7 this is not valid YAML: text that starts with '*' is not in quotes | put it in quotes: \"*\""},
 		{"name: *nope\n", "1:7 this is not valid YAML: unknown anchor 'nope' referenced | "},
 		{strings.Repeat("#", taskfile.MaxFile+1), "1:1 the file is 1048577 bytes long, at most 1048576 are allowed | work that needs more steps than fit here is what controllers that plan are for"},
 	} {
@@ -98,7 +98,7 @@ func TestFaultsOfTheTask(t *testing.T) {
 		{"name: x\ndisabled: yes\n" + steps, []string{"2:11 disabled must be true or false, found the text \"yes\" | write true or false"}},
 		{"name: x\nmax_execution_time: 10\n" + steps, []string{"2:21 max_execution_time must be " + duration + ", found the number 10 | a duration has a unit: 10s are seconds"}},
 		{"name: x\nmax_execution_time: soon\n" + steps, []string{"2:21 max_execution_time must be " + duration + ", found \"soon\" | "}},
-		{"name: x\nmax_execution_time: -5m\n" + steps, []string{"2:21 max_execution_time must be longer than zero | "}},
+		{"name: x\nmax_execution_time: -5m\n" + steps, []string{"2:21 max_execution_time must be longer than zero | leave it out, or write how long, as in max_execution_time: 10m"}},
 		{"name: x\nsettings: [a]\n" + steps, []string{"2:11 settings must be a mapping, found a list | "}},
 		{"name: x\n? [a, b]\n: c\n" + steps, []string{"2:3 a key must be text, found a list | "}},
 		{"name: x\n<<: 3\n" + steps, []string{"2:5 only mappings can be merged, found the number 3 | write '<<: *name' with the name of an anchored mapping"}},
@@ -134,7 +134,7 @@ func TestFaultsOfSteps(t *testing.T) {
 		{"flag", "- {name: a, controller: script, interrupt_on_step_fault: 1}", []string{"3:58 steps[0].interrupt_on_step_fault must be true or false, found the number 1 | "}},
 		{"retry", "- {name: a, controller: script, retry: {attempts: 0, backoff: 0s, jitter: 1}}", []string{
 			"3:51 steps[0].retry.attempts must be a whole number from 1 to 1000, found the number 0 | ",
-			"3:63 steps[0].retry.backoff must be longer than zero | ",
+			"3:63 steps[0].retry.backoff must be longer than zero | leave it out, or write how long, as in backoff: 10m",
 			"3:67 unknown key \"jitter\" | known here: attempts, backoff, max_backoff"}},
 		{"retry number", "- {name: a, controller: script, retry: 3}", []string{"3:40 steps[0].retry must be a mapping, found the number 3 | "}},
 		{"backoff above its bound", "- {name: a, controller: script, retry: {backoff: 2m, max_backoff: 1m}}",

@@ -46,6 +46,20 @@ func ofSchedule(key string) bool {
 	return false
 }
 
+// scheduleHint shows where a key of a schedule belongs.
+func scheduleHint(e entry) string {
+	switch value := deref(e.value); {
+	case e.name != "cron" && e.name != "at" && e.name != "every":
+		return fmt.Sprintf("it belongs into the schedule, as in schedule: {cron: ..., %s: ...}", e.name)
+	case value.Kind != yaml.ScalarNode || blank(e.value):
+		return fmt.Sprintf("it belongs into the schedule, as in schedule: {%s: ...}", e.name)
+	case e.name == "cron":
+		return "it belongs into the schedule, as in schedule: {cron: " + quote(value.Value) + "}"
+	default:
+		return fmt.Sprintf("it belongs into the schedule, as in schedule: {%s: %s}", e.name, shorten(value.Value))
+	}
+}
+
 // mapping reads a mapping by its fields, and reports what is not one of them.
 // It returns nil when n is no mapping.
 func (p *parser) mapping(n *yaml.Node, path, what string, known fields) map[string]entry {
@@ -63,7 +77,7 @@ func (p *parser) mapping(n *yaml.Node, path, what string, known fields) map[stri
 			case notYet(e.name):
 				message = fmt.Sprintf("the key %s is not supported by this version", quote(e.name))
 			case what == aTaskFile && ofSchedule(e.name):
-				hint = fmt.Sprintf("it belongs into the schedule, as in schedule: {cron: ..., %s: ...}", e.name)
+				hint = scheduleHint(e)
 			default:
 				names := make([]string, 0, len(known))
 				for name := range known {
@@ -159,6 +173,12 @@ func (p *parser) duration(to *time.Duration) func(entry, string) {
 		if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
 			hint := ""
 			if n.Kind == yaml.ScalarNode && (n.ShortTag() == "!!int" || n.ShortTag() == "!!float") {
+				if number, _, ok := parseNumber(n.Value); ok {
+					if v, err := number.Float64(); err == nil && v <= 0 {
+						p.fault(e.value, path, path+" "+errNotPositive.Error(), notZero(e.name))
+						return
+					}
+				}
 				hint = "a duration has a unit: " + shorten(n.Value) + "s are seconds"
 			}
 			p.wrong(e, path, "a duration such as 30s, 10m, 1h30m or 2d", hint)
@@ -166,11 +186,24 @@ func (p *parser) duration(to *time.Duration) func(entry, string) {
 		}
 		d, err := ParseDuration(n.Value)
 		if err != nil {
-			p.fault(e.value, path, path+" "+err.Error(), "")
+			hint := ""
+			if errors.Is(err, errNotPositive) {
+				hint = notZero(e.name)
+			}
+			p.fault(e.value, path, path+" "+err.Error(), hint)
 			return
 		}
 		*to = d
 	}
+}
+
+// notZero says what to write for a duration of nothing.
+func notZero(key string) string {
+	switch key {
+	case "every", "rate", "delay":
+		return "write how long, as in " + key + ": 15m"
+	}
+	return "leave it out, or write how long, as in " + key + ": 10m"
 }
 
 // missing reports the required keys that are not there.
@@ -226,7 +259,7 @@ func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
 	switch {
 	case expect.value != nil && onMissed.value == nil:
 		p.fault(expect.key, "expect", "expect needs on_missed: nothing would happen when no run has completed",
-			"write the steps to be done then, as in on_missed: [{controller: sendmail, settings: {...}}]")
+			"write the steps to be done then, as in on_missed: [{controller: NAME, settings: {...}}]; "+listControllers)
 	case expect.value == nil && onMissed.value != nil:
 		p.fault(onMissed.key, "on_missed", "on_missed needs expect: nothing says by when a run is to have completed", `write it, as in expect: {by: "06:00"}`)
 	}

@@ -116,7 +116,12 @@ func TestFaultsOfSchedules(t *testing.T) {
 		{"[]", []string{`2:1 schedule is empty | write when it is due, as in schedule: "30 2 * * *", or leave it out`}},
 		{"[[]]", []string{"2:12 schedule[0] must be a mapping, found a list | "}},
 		{"[0 1 * * *, ' ', ]", []string{"2:23 schedule[1] is empty | "}},
-		{"* * * * *", []string{"2:11 this is not valid YAML: a name is missing after '*' or '&' | put text that starts with '*' or '&' in quotes"}},
+		{"* * * * *", []string{`2:11 this is not valid YAML: text that starts with '*' is not in quotes | put it in quotes: "* * * * *"`}},
+		{"{every: {rate: 1h}, cron: */5 1,2 * * *} # often", []string{`2:37 this is not valid YAML: text that starts with '*' is not in quotes | put it in quotes: "*/5 1,2 * * *"`}},
+		{"\n  - cron: */5", []string{`3:11 this is not valid YAML: text that starts with '*' is not in quotes | put it in quotes: "*/5"`}},
+		{"{every: 0}", []string{"2:19 schedule.every must be longer than zero | write how long, as in every: 15m"}},
+		{"{every: {delay: 0s}}", []string{"2:27 schedule.every.delay must be longer than zero | write how long, as in delay: 15m"}},
+		{"{every: 1h, jitter: 0}", []string{"2:31 schedule.jitter must be longer than zero | leave it out, or write how long, as in jitter: 10m"}},
 		{"@daily", []string{"2:11 this is not valid YAML: a value cannot start with '@' | put the value in quotes"}},
 		{"{}", []string{"2:11 schedule does not say when it is due | " + kinds}},
 		{"{timezone: bad}", []string{"2:11 schedule does not say when it is due | " + kinds, "2:22 schedule.timezone is bad | make it good"}},
@@ -134,7 +139,7 @@ func TestFaultsOfSchedules(t *testing.T) {
 		{"{cron: 0 2 * * *, missed: onec}", []string{`2:37 schedule.missed must be one of: once, skip, all, found the text "onec" | did you mean "once"?`}},
 		{"{cron: 0 2 * * *, overlap: [skip]}", []string{"2:38 schedule.overlap must be one of: skip, queue, replace, allow, found a list | "}},
 		{"{cron: 0 2 * * *, missed_limit: 101, missed_window: 0s}", []string{
-			"2:43 schedule.missed_limit must be a whole number from 1 to 100, found the number 101 | ", "2:63 schedule.missed_window must be longer than zero | "}},
+			"2:43 schedule.missed_limit must be a whole number from 1 to 100, found the number 101 | ", "2:63 schedule.missed_window must be longer than zero | leave it out, or write how long, as in missed_window: 10m"}},
 		{"{cron: 0 2 * * *, exclude: 12-25}", []string{`2:38 schedule.exclude must be a list, found the text "12-25" | write a list, even of one: [12-25]`}},
 		{"{cron: 0 2 * * *, exclude: [12-25, a bad one]}", []string{"2:48 schedule.exclude[1] is bad | make it good"}},
 		{"{cron: 0 2 * * *, name: '@expect'}", []string{
@@ -160,9 +165,24 @@ func TestFaultsOfSchedules(t *testing.T) {
 	}
 }
 
+// The hint for a key of a schedule in the task itself leads to what works.
+func TestKeysOfASchedulePutIntoTheTask(t *testing.T) {
+	for text, want := range map[string]string{
+		"every: 15m":         "schedule: {every: 15m}",
+		"cron: 30 2 * * *":   `schedule: {cron: "30 2 * * *"}`,
+		"at: 2026-12-24":     "schedule: {at: 2026-12-24}",
+		"every: {delay: 1h}": "schedule: {every: ...}",
+		"jitter: 5m":         "schedule: {cron: ..., jitter: ...}",
+	} {
+		key, _, _ := strings.Cut(text, ":")
+		_, err := parse(t, "name: x\n"+text+"\n"+noSteps)
+		expect(t, err, fmt.Sprintf("2:1 unknown key %q | it belongs into the schedule, as in %s", key, want))
+	}
+}
+
 func TestFaultsOfExpectations(t *testing.T) {
 	const hook = "on_missed: [{controller: script}]\n"
-	const steps = "write the steps to be done then, as in on_missed: [{controller: sendmail, settings: {...}}]"
+	const steps = "write the steps to be done then, as in on_missed: [{controller: NAME, settings: {...}}]; 'stepd plugins' lists what there is"
 	for _, c := range []struct {
 		text string // from line 2 on
 		want []string

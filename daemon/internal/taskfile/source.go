@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
@@ -142,6 +143,10 @@ func (p *parser) syntax(err error) {
 			next = runes[column-1]
 		}
 	}
+	if at, text := p.star(line); at > 0 && (load.ContextMsg == "while scanning an alias" || strings.HasPrefix(message, "unknown anchor")) {
+		p.at(line, at, "", "this is not valid YAML: text that starts with '*' is not in quotes", "put it in quotes: "+quote(text))
+		return
+	}
 	switch {
 	case next == '\t' && (strings.Contains(message, "cannot start any token") || strings.Contains(message, "tab character")):
 		message, hint = "a tab cannot indent", "indent with spaces"
@@ -166,4 +171,24 @@ func (p *parser) syntax(err error) {
 		}
 	}
 	p.at(max(line, 1), max(column, 1), "", "this is not valid YAML: "+message, hint)
+}
+
+// star finds in the line a value that starts with a star and is no alias, as a cron
+// spec may: its column, and its text.
+func (p *parser) star(line int) (column int, text string) {
+	if line < 1 || line > len(p.lines) {
+		return 0, ""
+	}
+	row := []rune(p.lines[line-1])
+	for i, r := range row {
+		if r != '*' || i > 0 && !strings.ContainsRune(" \t[{", row[i-1]) || i+1 < len(row) && (unicode.IsLetter(row[i+1]) || row[i+1] == '_') {
+			continue
+		}
+		text = string(row[i:])
+		for _, end := range []string{"}", "]", ", ", " #"} {
+			text, _, _ = strings.Cut(text, end)
+		}
+		return i + 1, strings.TrimSpace(text)
+	}
+	return 0, ""
 }
