@@ -66,7 +66,7 @@ in backup/42; TASK alone stands for its newest run.
 	add("runs", newRun(e), newRuns(e), newLogs(e), newCancel(e), newContinue(e), newRestart(e))
 	add("tasks", newValidate(e), newApply(e), newTasks(e), newTask(e), newNext(e), newSchedule(e))
 	add("daemon", newServe(e), newStatus(e), newPlugins(e), newVersion(e))
-	root.AddCommand(newExitCodes())
+	root.AddCommand(newExitCodes(), newSchedulesHelp())
 	return root
 }
 
