@@ -65,7 +65,7 @@ schedules.`,
 	f.StringArrayVar(&opts.spec.Exclude, "exclude", nil, "nothing is due on this day: 2026-12-25, 2026-12-24..2027-01-02, or 12-25 for each year (may be repeated)")
 	e.completeTaskFlag(cmd, "task")
 	e.completeScheduleFlag(cmd, func([]string) string { return opts.task })
-	_ = cmd.RegisterFlagCompletionFunc("timezone", cobra.NoFileCompletions)
+	completeTimezone(cmd)
 	return cmd
 }
 

@@ -71,7 +71,7 @@ func (e *env) next(ctx context.Context, c *client.Client, limit int) error {
 func upcomingNote(u api.Upcoming) string {
 	var notes []string
 	if elsewhere(u.ScheduledFor, u.Timezone) {
-		notes = append(notes, clock(in(u.ScheduledFor, u.Timezone))+" in "+u.Timezone)
+		notes = append(notes, clock(in(u.ScheduledFor, u.Timezone))+" in "+zoneName(u.Timezone))
 	}
 	if !u.Due.Equal(u.ScheduledFor) {
 		note := span(u.Due.Sub(u.ScheduledFor)) + " after " + clock(u.ScheduledFor.Local())

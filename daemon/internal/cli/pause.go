@@ -52,6 +52,10 @@ func (e *env) pause(ctx context.Context, c *client.Client, name string, opts pau
 		}
 		request.Until = &t
 	}
+	before, err := c.Task(ctx, name)
+	if err != nil {
+		return unknown(ctx, c, name, err)
+	}
 	t, err := c.Pause(ctx, name, request)
 	if err != nil {
 		return unknown(ctx, c, name, err)
@@ -60,9 +64,12 @@ func (e *env) pause(ctx context.Context, c *client.Client, name string, opts pau
 		return e.printJSON(t)
 	}
 	if t.Pause == nil { // it is over by now
-		return e.resumed(t)
+		return e.resumed(t, "is not paused")
 	}
 	e.say("%s is paused %s", printable(t.Name), e.paused(t.Pause))
+	if before.Pause != nil {
+		e.say("that replaces the pause %s", e.paused(before.Pause))
+	}
 	if t.Pause.Until == nil {
 		e.say("resume it: stepd task resume %s", printable(t.Name))
 	}
@@ -79,6 +86,10 @@ func newTaskResume(e *env) *cobra.Command {
 		Args:              exactly("NAME"),
 		ValidArgsFunction: e.completeTasks,
 		RunE: e.run(func(ctx context.Context, c *client.Client, args []string) error {
+			before, err := c.Task(ctx, args[0])
+			if err != nil {
+				return unknown(ctx, c, args[0], err)
+			}
 			t, err := c.Resume(ctx, args[0])
 			if err != nil {
 				return unknown(ctx, c, args[0], err)
@@ -86,12 +97,15 @@ func newTaskResume(e *env) *cobra.Command {
 			if e.json() {
 				return e.printJSON(t)
 			}
-			return e.resumed(t)
+			if before.Pause == nil {
+				return e.resumed(t, "was not paused")
+			}
+			return e.resumed(t, "is resumed")
 		}),
 	}
 }
 
-func (e *env) resumed(t api.Task) error {
+func (e *env) resumed(t api.Task, how string) error {
 	next := "nothing is due"
 	switch {
 	case t.Status == "disabled":
@@ -99,6 +113,6 @@ func (e *env) resumed(t api.Task) error {
 	case t.NextDue != nil:
 		next = "next run " + stamp(*t.NextDue, "")
 	}
-	e.say("%s is not paused, %s", printable(t.Name), next)
+	e.say("%s %s, %s", printable(t.Name), how, next)
 	return nil
 }

@@ -46,13 +46,6 @@ func percent(f float64) string {
 	return fmt.Sprintf("%d %%", n)
 }
 
-func runStart(r *api.Run) time.Time {
-	if r.StartedAt != nil {
-		return *r.StartedAt
-	}
-	return r.CreatedAt
-}
-
 // stepLines turns events into the lines that stay: how steps ended, and which
 // are tried again.
 type stepLines struct {

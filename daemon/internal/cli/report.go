@@ -104,10 +104,23 @@ func (e *env) problems(p painter, fault *api.Error) {
 // excerpt is a line as it is shown, and what stands above the caret's left: as
 // wide on a terminal as the line is before the column, counted in characters
 // from 1. A caret never lies beyond the end of the line by more than one.
+//
+// Of a line that is very long only what is around the column is shown.
 func excerpt(line string, column int) (shown, lead string) {
+	const most, before = 200, 100 // characters
 	var s, l strings.Builder
-	at := 1
-	for _, r := range strings.TrimRight(line, "\r\n") {
+	runes := []rune(strings.TrimRight(line, "\r\n"))
+	from, to := 0, len(runes)
+	if len(runes) > most {
+		from = max(0, min(column-1-before, len(runes)-most))
+		to = from + most
+	}
+	if from > 0 {
+		s.WriteString("...")
+		l.WriteString("   ")
+	}
+	at := 1 + from
+	for _, r := range runes[from:to] {
 		if r == '\t' {
 			s.WriteRune(r)
 		} else {
@@ -121,6 +134,9 @@ func excerpt(line string, column int) (shown, lead string) {
 			}
 		}
 		at++
+	}
+	if to < len(runes) {
+		s.WriteString("...")
 	}
 	return s.String(), l.String()
 }

@@ -78,7 +78,7 @@ func (e *env) runs(ctx context.Context, c *client.Client, args []string, opts ru
 			length = "-"
 		}
 		rows = append(rows, []cell{text(r.Ref), status(r.Status), amount(percent(r.Progress)), text(tally(&r)),
-			text(e.when(runStart(&r))), amount(length), text(cause(&r)), text(r.Reason)})
+			text(e.whenPtr(r.StartedAt)), amount(length), text(cause(&r)), text(r.Reason)})
 	}
 	if err := e.table([]string{"RUN", "STATUS", "PROGRESS", "STEPS", "STARTED", "TOOK", "BY", "REASON"}, rows); err != nil {
 		return err
@@ -89,8 +89,11 @@ func (e *env) runs(ctx context.Context, c *client.Client, args []string, opts ru
 	return nil
 }
 
-// cause is who or what made a run. Which schedule it was, run show says.
+// cause is who or what made a run.
 func cause(r *api.Run) string {
+	if r.Trigger == "schedule" && r.Schedule != "" {
+		return "schedule " + r.Schedule
+	}
 	if r.Trigger == "schedule" || r.Trigger == "on_missed" {
 		return r.Trigger
 	}

@@ -47,6 +47,7 @@ A flag goes before the environment, that before the configuration file.
 	f.StringVar(&opts.LogLevel, "log-level", "", "debug, info, warn or error")
 	f.StringVar(&opts.LogFormat, "log-format", "", "text or json")
 	f.StringVar(&opts.Timezone, "timezone", "", "time zone of schedules that name none")
+	completeTimezone(cmd)
 	_ = cmd.MarkFlagDirname("data")
 	_ = cmd.MarkFlagDirname("plugin-dir")
 	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))

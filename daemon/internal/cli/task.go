@@ -156,7 +156,7 @@ func (e *env) expectation(x *api.Expect) string {
 	if x.Days != "" {
 		s += " on " + printable(x.Days)
 	}
-	s += " (" + printable(x.Timezone) + ")"
+	s += " (" + zoneName(x.Timezone) + ")"
 	if x.Next != nil {
 		s += ", next " + stamp(*x.Next, x.Timezone)
 		if x.Excused {

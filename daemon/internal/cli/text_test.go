@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +62,23 @@ func TestTheCaretStandsBelowItsPlace(t *testing.T) {
 		if _, lead := excerpt(tt.line, tt.column); lead != tt.lead {
 			t.Errorf("%q column %d: lead %q, want %q", tt.line, tt.column, lead, tt.lead)
 		}
+	}
+}
+
+// Of a line that no terminal holds what is around the caret is shown.
+func TestVeryLongLinesAreCut(t *testing.T) {
+	line := strings.Repeat("a", 5000) + "X" + strings.Repeat("b", 5000)
+	for _, column := range []int{1, 5001, 10001} {
+		shown, lead := excerpt(line, column)
+		if len(shown) > 206 || len(lead) > len(shown) {
+			t.Errorf("column %d: %d characters, and %d before the caret", column, len(shown), len(lead))
+		}
+		if column == 5001 && shown[len(lead):len(lead)+1] != "X" {
+			t.Errorf("the caret is at %q", shown[len(lead):])
+		}
+	}
+	if shown, lead := excerpt(strings.Repeat("a", 200), 150); len(shown) != 200 || len(lead) != 149 {
+		t.Errorf("%d, %d", len(shown), len(lead))
 	}
 }
 

@@ -22,6 +22,14 @@ func zone(name string) *time.Location {
 	return loc
 }
 
+// zoneName is a zone's name for people: Etc/UTC, as machines have it, is UTC.
+func zoneName(name string) string {
+	if name == "Etc/UTC" {
+		return "UTC"
+	}
+	return printable(name)
+}
+
 // elsewhere reports whether clocks in the zone show something else at that time
 // than the person's own.
 func elsewhere(t time.Time, name string) bool {
@@ -60,10 +68,10 @@ func stamp(t time.Time, name string) string {
 	}
 	t = t.In(zone(name))
 	short := t.Format("MST")
-	if short == name {
+	if short == zoneName(name) {
 		return wall(t) + " " + short
 	}
-	return wall(t) + " " + short + " (" + printable(name) + ")"
+	return wall(t) + " " + short + " (" + zoneName(name) + ")"
 }
 
 // ahead is how long it is until then.
@@ -129,7 +137,7 @@ func moment(flag, text string, now time.Time) (time.Time, error) {
 func timeHead(head, name string, times ...time.Time) string {
 	for _, t := range times {
 		if elsewhere(t, name) {
-			return head + " (" + printable(name) + ")"
+			return head + " (" + zoneName(name) + ")"
 		}
 	}
 	return head

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,5 +80,31 @@ func TestNotesOfWhatIsNextHaveTheSeconds(t *testing.T) {
 	there := time.Date(2026, 11, 25, 4, 0, 40, 0, time.UTC)
 	if got := upcomingNote(api.Upcoming{ScheduledFor: there, Due: there, Timezone: "Asia/Kathmandu"}); got != "09:45:40 in Asia/Kathmandu" {
 		t.Error(got)
+	}
+}
+
+func TestZonesAreCompletedFromTheMachinesList(t *testing.T) {
+	file := t.TempDir() + "/zone.tab"
+	if err := os.WriteFile(file, []byte("# a comment of many words\nDE\t+5230+01322\tEurope/Berlin\tmost of it\nAD\t+4230+00131\tEurope/Andorra\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := zoneNames(file); !slices.Equal(got, []string{"Europe/Andorra", "Europe/Berlin", "UTC"}) {
+		t.Error(got)
+	}
+	for _, name := range zoneNames(file + ".none") {
+		if _, err := time.LoadLocation(name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Machines call it Etc/UTC, people do not.
+func TestUTCIsCalledUTC(t *testing.T) {
+	at := time.Date(2026, 11, 25, 2, 30, 0, 0, time.UTC)
+	for _, got := range []string{stamp(at, "Etc/UTC"), upcomingNote(api.Upcoming{ScheduledFor: at, Due: at, Timezone: "Etc/UTC"}), timeHead("TIME", "Etc/UTC", at),
+		new(env).expectation(&api.Expect{By: "06:00", Timezone: "Etc/UTC"})} {
+		if strings.Contains(got, "Etc") {
+			t.Error(got)
+		}
 	}
 }

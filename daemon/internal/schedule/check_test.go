@@ -147,6 +147,7 @@ func TestParseSpec(t *testing.T) {
 		"at 2026-12-24T18:00":  {At: "2026-12-24T18:00"},
 		"at: 2026-12-24 18:00": {At: "2026-12-24 18:00"},
 		"AT 2026-12-24":        {At: "2026-12-24"},
+		"2026 2 * * *":         {Cron: "2026 2 * * *"},
 		"nonsense":             {Cron: "nonsense"}, // Check knows what to say of it
 	} {
 		got, err := ParseSpec(text)
@@ -155,6 +156,7 @@ func TestParseSpec(t *testing.T) {
 		}
 	}
 	for text, holds := range map[string]string{"": "is empty", "every": "no duration", "every day": "no duration", "every 0s": "would not move", "every -5m": "no duration", "after": "no duration", "at": "no time",
+		"15m": `write "every 15m", or "after 15m"`, "every15m": `write "every 15m"`, "2026-12-24T18:00": `write "at 2026-12-24T18:00"`, "2026-12-24": `write "at 2026-12-24"`,
 		strings.Repeat("1,", 1000): "at most"} {
 		if got, err := ParseSpec(text); !errors.Is(err, task.ErrInvalid) || !strings.Contains(err.Error(), holds) {
 			t.Errorf("%q: %+v, %v", text, got, err)

@@ -66,7 +66,7 @@ func (z *Zones) ExplainExpect(e task.Expect, since, from time.Time, n int) (Expl
 	spec, _ := parseCron(fmt.Sprintf("%d %d %d * * %s", seconds%60, seconds/60%60, seconds/3600, days))
 	x := explaining{rule: r, from: clamp(from), spec: spec}
 	text := strings.TrimPrefix(x.spec.words(), "at ")
-	out := Explanation{Summary: "a completed run by " + text + ", " + r.zone.name,
+	out := Explanation{Summary: "a completed run by " + text + ", " + r.zone.shownName(),
 		Notes: []string{"At each deadline the time since the one before it is judged: it is met when a run of the task completed in it, and unmet when none did; then the steps of on_missed are run.",
 			"A deadline at which the task is paused or disabled is excused, and so is one whose time began before the expectation was saved."}}
 	if note := zoneNote(r.zone.name); note != "" {
@@ -93,7 +93,7 @@ type explaining struct {
 }
 
 func (x *explaining) summary() string {
-	r, zone := x.rule, ", "+x.rule.zone.name
+	r, zone := x.rule, ", "+x.rule.zone.shownName()
 	switch r.kind {
 	case atKind:
 		t := time.Unix(r.at, 0).In(r.zone.location)
@@ -306,4 +306,12 @@ func (z *zone) change(before, after span) string {
 		return clockOf(from) + " to " + clockOf(to)
 	}
 	return date(from) + " " + clockOf(from) + " to " + date(to) + " " + clockOf(to)
+}
+
+// shownName is the zone's name for people: Etc/UTC, as machines have it, is UTC.
+func (z *zone) shownName() string {
+	if z.name == "Etc/UTC" {
+		return "UTC"
+	}
+	return z.name
 }

@@ -35,6 +35,9 @@ func odd(text string) *textFault {
 	case words[0] == "@reboot":
 		return &textFault{message: "has @reboot, which is no time", hint: `a schedule has times; what is to run at each start of the machine is started by its init system with "stepd run"`}
 	}
+	if aMoment(text) {
+		return &textFault{message: "has a time, which is no cron spec", hint: "use the key at, as in at: " + text}
+	}
 	if fault := systemd(text, words); fault != nil {
 		return fault
 	}
@@ -175,6 +178,9 @@ func fieldCount(fields []cronField, offset int) textFault {
 	switch n := len(fields); {
 	case n == 1:
 		word := strings.ToLower(fields[0].text)
+		if d, err := parseLength(strings.TrimPrefix(word, "every")); err == nil && d > 0 {
+			hint = "use the key every, as in every: " + length(d)
+		}
 		for _, known := range []string{"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"} {
 			if strings.TrimPrefix(known, "@") == word {
 				hint = "write " + known

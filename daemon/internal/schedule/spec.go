@@ -38,5 +38,26 @@ func ParseSpec(text string) (task.Schedule, error) {
 		}
 		return task.Schedule{At: rest}, nil
 	}
+	if rest, ok := strings.CutPrefix(strings.ToLower(text), "every"); ok {
+		if d, err := parseLength(rest); err == nil && d > 0 {
+			return task.Schedule{}, fmt.Errorf(`%w: the spec %s lacks a blank: write "every %s"`, task.ErrInvalid, quoted(text), length(d))
+		}
+	}
+	if d, err := parseLength(text); err == nil && d > 0 {
+		return task.Schedule{}, fmt.Errorf(`%w: the spec %s is a duration: write "every %s", or "after %s" for so long after the end of the last run`,
+			task.ErrInvalid, quoted(text), length(d), length(d))
+	}
+	if aMoment(text) {
+		return task.Schedule{}, fmt.Errorf(`%w: the spec %s is a time: write "at %s"`, task.ErrInvalid, quoted(text), text)
+	}
 	return task.Schedule{Cron: text}, nil
+}
+
+// aMoment reports whether the text is a date, or one with a time of day.
+func aMoment(text string) bool {
+	if len(text) < len("2026-12-24") || !digits(text[:4]) {
+		return false
+	}
+	_, fault := parseMoment(text)
+	return fault == nil
 }
