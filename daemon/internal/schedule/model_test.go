@@ -20,12 +20,12 @@ import (
 // (model_rules_test.go), which share the nominal times with the ledger and
 // nothing else.
 const (
-	modelDays   = 10_000
 	modelWorlds = 5
 	modelTasks  = 10 // of each world
 )
 
-func TestModel(t *testing.T) {
+// The name has it run without the race detector too, in full.
+func TestModelOfDueTimes(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(modelWorlds) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
