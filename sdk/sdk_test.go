@@ -211,6 +211,20 @@ func TestLogFloodDropsAndCounts(t *testing.T) {
 	}
 }
 
+func TestAHookIsToldWhatItFollows(t *testing.T) {
+	var got sdk.HookOf
+	h := serve(t, sdk.Idempotent, func(_ context.Context, step *sdk.Step[counting]) error {
+		got = step.Info.HookOf
+		return nil
+	})
+	for _, want := range []sdk.HookOf{{}, {Ref: "backup/42", Run: 42, Status: "failed", Reason: "no room"}} {
+		h.Execute(t.Context(), sdktest.Start{Settings: map[string]any{"upto": 3}, HookOf: want}).RequireCompleted(t)
+		if got != want {
+			t.Errorf("told %+v, want %+v", got, want)
+		}
+	}
+}
+
 func TestInputsOfEarlierSteps(t *testing.T) {
 	var one string
 	var all []string

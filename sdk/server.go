@@ -197,6 +197,9 @@ func infoOf(info *stepdv1.Info) Info {
 	if t := info.GetRunCreatedAt(); t != nil {
 		out.RunCreatedAt = t.AsTime()
 	}
+	if of := info.GetHookOf(); of != nil {
+		out.HookOf = HookOf{Ref: of.GetRef(), Run: of.GetRun(), Status: of.GetStatus(), Reason: of.GetReason()}
+	}
 	if t := info.GetScheduledFor(); t != nil {
 		out.ScheduledFor = t.AsTime()
 	}

@@ -23,8 +23,18 @@ type Info struct {
 	IdempotencyKey string    // the same for all attempts of this step in this run, and of no other on any daemon
 	BaseDir        string    // where relative paths in settings start
 	WorkDir        string    // the run's own directory; it is removed when the run has completed
+	HookOf         HookOf    // in a step of on_success, on_failure or on_end; else zero
 
 	runID, session string
+}
+
+// HookOf is the run whose end a hook follows, as it had ended then. The outputs
+// of its steps are read with Step.Input, like those of the hook's own.
+type HookOf struct {
+	Ref    string // "backup/42"
+	Run    uint64 // number of the run within its task
+	Status string // completed, failed, incomplete or cancelled
+	Reason string // why, unless it completed
 }
 
 // Path resolves a path of the settings: relative ones start at BaseDir.
@@ -94,8 +104,10 @@ func (s *Step[S]) Output(name string, v any) error {
 	return s.call.output(name, data)
 }
 
-// Input reads the output called name of an earlier step into v. The error is
-// ErrNoInput where there is none.
+// Input reads the output called name of an earlier step into v. In a hook of a
+// run's end (Info.HookOf) the steps of that run are earlier ones too; one of the
+// hook itself that has the same name comes first. The error is ErrNoInput where
+// there is none.
 func (s *Step[S]) Input(ctx context.Context, step, name string, v any) error {
 	reply, err := s.call.inputs(ctx, step, name, "")
 	if err != nil {

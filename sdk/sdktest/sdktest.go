@@ -94,6 +94,7 @@ type Start struct {
 	Deadline     time.Time
 	ScheduledFor time.Time
 	RunCreatedAt time.Time
+	HookOf       sdk.HookOf // zero: no hook of a run's end
 
 	// Inputs answers for outputs of earlier steps; nil means there are none.
 	Inputs func(step, name string) []sdk.InputItem
@@ -404,6 +405,9 @@ func (h *Harness) info(s Start) *stepdv1.Info {
 	}
 	if !s.ScheduledFor.IsZero() {
 		info.ScheduledFor = timestamppb.New(s.ScheduledFor)
+	}
+	if of := s.HookOf; of != (sdk.HookOf{}) {
+		info.HookOf = &stepdv1.HookOf{Ref: of.Ref, Run: of.Run, Status: of.Status, Reason: of.Reason}
 	}
 	info.RunId = fmt.Sprint(info.GetRun())
 	info.IdempotencyKey = fmt.Sprintf("%s/%d/%s", info.GetTask(), info.GetRun(), info.GetStep())

@@ -338,6 +338,9 @@ func infoOf(work task.Work) *stepdv1.Info {
 	if !work.RunCreatedAt.IsZero() {
 		info.RunCreatedAt = timestamppb.New(work.RunCreatedAt)
 	}
+	if of := work.HookOf; of.Run > 0 {
+		info.HookOf = &stepdv1.HookOf{Ref: of.Ref, Run: of.Run, Status: string(of.Status), Reason: of.Reason}
+	}
 	if !work.ScheduledFor.IsZero() {
 		info.ScheduledFor = timestamppb.New(work.ScheduledFor)
 	}

@@ -262,10 +262,12 @@ func TestWorkArrivesWhole(t *testing.T) {
 	w.ScheduledFor = time.Unix(1_900_000_000, 0)
 	w.RunCreatedAt, w.IdempotencyKey = time.Unix(1_800_000_000, 0), "key/tables"
 	w.BaseDir, w.WorkDir, w.Session = "/base", "/work", "s1"
+	w.HookOf = task.HookOf{Ref: "backup/41", Run: 41, Status: task.RunFailed, Reason: "no room"}
 	rec := newRecorder()
 	wantOutcome(t, r.Execute(t.Context(), w, rec), task.OutcomeCompleted)
 	for _, want := range []string{`"task":"backup"`, `"run":42`, `"step":"tables"`, `"attempt":1`, `2000000000`, `1900000000`, `"run_id":"7"`,
-		`"base_dir":"/base"`, `"work_dir":"/work"`, `"session":"s1"`, `"checkpoint":"{\"at\":5}"`, `"has":true`, `"idempotency_key":"key/tables"`, `1800000000`} {
+		`"base_dir":"/base"`, `"work_dir":"/work"`, `"session":"s1"`, `"checkpoint":"{\"at\":5}"`, `"has":true`, `"idempotency_key":"key/tables"`, `1800000000`,
+		`"hook_of":{"ref":"backup/41","run":41,"status":"failed","reason":"no room"}`} {
 		if !strings.Contains(rec.outputs["info"], want) {
 			t.Errorf("%s is missing in %s", want, rec.outputs["info"])
 		}

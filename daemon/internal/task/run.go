@@ -33,6 +33,15 @@ type Run struct {
 	ScheduledFor time.Time `json:"scheduled_for,omitzero"` // nominal time, when a schedule made the run
 	RestartOf    uint64    `json:"restart_of,omitempty"`   // run number
 
+	// HookOf is the number of the run whose end made this one, 0 for none;
+	// HookStatus and HookReason are how that had ended then. It may have been
+	// continued since.
+	HookOf     uint64    `json:"hook_of,omitempty"`
+	HookStatus RunStatus `json:"hook_status,omitempty"`
+	HookReason string    `json:"hook_reason,omitempty"`
+	// Hooks are the numbers of the runs that its ends made, in their order.
+	Hooks []uint64 `json:"hooks,omitempty"`
+
 	// Serial: it is not started while another run of its task is carried out.
 	Serial bool `json:"serial,omitempty"`
 	// Replaces: the runs of its task that were alive when it was made are to be
@@ -79,6 +88,15 @@ func (r *Run) Cause() Trigger {
 		return TriggerRestart
 	}
 	return TriggerManual
+}
+
+// HookOfRef is the name of the run whose end made this one, or "".
+func (r *Run) HookOfRef() string {
+	if r.HookOf == 0 {
+		return ""
+	}
+	of := Run{Task: r.Task, Number: r.HookOf}
+	return of.Ref()
 }
 
 // Ref is the run's name for people: "backup/42".

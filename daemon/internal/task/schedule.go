@@ -128,11 +128,22 @@ const (
 	TriggerRestart  Trigger = "restart"   // somebody asked for an ended run to be done again
 	TriggerSchedule Trigger = "schedule"  // a schedule of the task
 	TriggerOnMissed Trigger = "on_missed" // the task's Expect was not met: its steps are Task.OnMissed
+
+	// These follow from the end of a run, Run.HookOf.
+	TriggerOnSuccess Trigger = "on_success"
+	TriggerOnFailure Trigger = "on_failure"
+	TriggerOnEnd     Trigger = "on_end"
 )
 
 // Hook reports whether a run with this trigger carries out hook steps and not
 // those of the task. Such a run counts for no policy and no expectation.
-func (t Trigger) Hook() bool { return t == TriggerOnMissed }
+func (t Trigger) Hook() bool {
+	switch t {
+	case TriggerOnMissed, TriggerOnSuccess, TriggerOnFailure, TriggerOnEnd:
+		return true
+	}
+	return false
+}
 
 // Cursor is where a schedule stands. It is written in the transaction that
 // decides on a due time, with what follows from the decision.

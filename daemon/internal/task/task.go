@@ -36,8 +36,11 @@ type Task struct {
 
 	Schedules []Schedule `json:"schedules,omitempty"`
 	Expect    *Expect    `json:"expect,omitempty"`
-	OnMissed  []Step     `json:"on_missed,omitempty"` // carried out when Expect is not met
-	Pause     *Pause     `json:"pause,omitempty"`     // somebody's decision, not the file's
+	OnMissed  []Step     `json:"on_missed,omitempty"`  // carried out when Expect is not met
+	OnSuccess []Step     `json:"on_success,omitempty"` // when a run has completed
+	OnFailure []Step     `json:"on_failure,omitempty"` // when a run has failed or is incomplete
+	OnEnd     []Step     `json:"on_end,omitempty"`     // when a run has ended in whatever way, behind the two above
+	Pause     *Pause     `json:"pause,omitempty"`      // somebody's decision, not the file's
 
 	Version   uint64    `json:"version"` // 1 at creation, counts up with each change
 	CreatedAt time.Time `json:"created_at"`
@@ -48,6 +51,45 @@ type Task struct {
 // disabled or paused.
 func (t *Task) Held(at time.Time) bool {
 	return t.Disabled || t.Pause != nil && (t.Pause.Until.IsZero() || at.Before(t.Pause.Until))
+}
+
+// StepsOf is what a run with that trigger carries out: the steps of its hook, or
+// the task's own.
+func (t *Task) StepsOf(trigger Trigger) []Step {
+	switch trigger {
+	case TriggerOnMissed:
+		return t.OnMissed
+	case TriggerOnSuccess:
+		return t.OnSuccess
+	case TriggerOnFailure:
+		return t.OnFailure
+	case TriggerOnEnd:
+		return t.OnEnd
+	}
+	return t.Steps
+}
+
+// HooksAfter lists, in their order, the hooks that the end of a run with that
+// trigger has. Hooks have none.
+func (t *Task) HooksAfter(trigger Trigger, status RunStatus) (list []Trigger) {
+	if trigger.Hook() {
+		return nil
+	}
+	add := func(hook Trigger) {
+		if len(t.StepsOf(hook)) > 0 {
+			list = append(list, hook)
+		}
+	}
+	switch status {
+	case RunCompleted:
+		add(TriggerOnSuccess)
+	case RunFailed, RunIncomplete:
+		add(TriggerOnFailure)
+	}
+	if !status.Alive() {
+		add(TriggerOnEnd)
+	}
+	return list
 }
 
 // Parallel is how many steps of one order may run side by side, at least 1.

@@ -26,6 +26,16 @@ type Work struct {
 	BaseDir      string
 	WorkDir      string
 	Session      string
+
+	HookOf HookOf // zero: no hook of a run's end
+}
+
+// HookOf is the run whose end a hook follows, as it had ended then.
+type HookOf struct {
+	Ref    string // "backup/42"
+	Run    uint64
+	Status RunStatus
+	Reason string
 }
 
 // Causes for ending an attempt early, beside ErrStopping: what the context of
@@ -49,7 +59,9 @@ type Reporter interface {
 	// Output keeps a value; it becomes durable with the step's result.
 	Output(name string, value json.RawMessage) error
 	// Inputs answers one page of outputs called name of an earlier step of the
-	// run, or of the steps that it planned. next is empty on the last page.
+	// run, or of the steps that it planned. In a hook of a run's end, any step
+	// of that run is an earlier one, where the hook has none of that name.
+	// next is empty on the last page.
 	Inputs(step, name, after string) (items []Input, next string, err error)
 }
 

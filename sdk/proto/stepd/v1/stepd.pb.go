@@ -131,7 +131,7 @@ func (x Cancel_Cause) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Cancel_Cause.Descriptor instead.
 func (Cancel_Cause) EnumDescriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{11, 0}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{12, 0}
 }
 
 type Log_Level int32
@@ -186,7 +186,7 @@ func (x Log_Level) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Log_Level.Descriptor instead.
 func (Log_Level) EnumDescriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{16, 0}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{17, 0}
 }
 
 type Result_Status int32
@@ -244,7 +244,7 @@ func (x Result_Status) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Result_Status.Descriptor instead.
 func (Result_Status) EnumDescriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{21, 0}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{22, 0}
 }
 
 type DescribeRequest struct {
@@ -434,6 +434,7 @@ type Info struct {
 	RunId          string                 `protobuf:"bytes,10,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`                           // unique on this daemon; the key of sessions
 	Session        string                 `protobuf:"bytes,11,opt,name=session,proto3" json:"session,omitempty"`                                    // the session that the step's plan opened
 	RunCreatedAt   *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=run_created_at,json=runCreatedAt,proto3" json:"run_created_at,omitempty"`
+	HookOf         *HookOf                `protobuf:"bytes,13,opt,name=hook_of,json=hookOf,proto3" json:"hook_of,omitempty"` // absent: no step of on_success, on_failure or on_end
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -552,6 +553,82 @@ func (x *Info) GetRunCreatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Info) GetHookOf() *HookOf {
+	if x != nil {
+		return x.HookOf
+	}
+	return nil
+}
+
+// HookOf is the run whose end a hook follows, as it had ended then.
+type HookOf struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ref           string                 `protobuf:"bytes,1,opt,name=ref,proto3" json:"ref,omitempty"`       // "backup/42"
+	Run           uint64                 `protobuf:"varint,2,opt,name=run,proto3" json:"run,omitempty"`      // number of the run within its task
+	Status        string                 `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"` // completed, failed, incomplete or cancelled
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // why, unless it completed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HookOf) Reset() {
+	*x = HookOf{}
+	mi := &file_stepd_v1_stepd_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HookOf) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HookOf) ProtoMessage() {}
+
+func (x *HookOf) ProtoReflect() protoreflect.Message {
+	mi := &file_stepd_v1_stepd_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HookOf.ProtoReflect.Descriptor instead.
+func (*HookOf) Descriptor() ([]byte, []int) {
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *HookOf) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *HookOf) GetRun() uint64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *HookOf) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *HookOf) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type PlanRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Controller    string                 `protobuf:"bytes,1,opt,name=controller,proto3" json:"controller,omitempty"`
@@ -563,7 +640,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[4]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +652,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[4]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +665,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{4}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PlanRequest) GetController() string {
@@ -626,7 +703,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[5]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -638,7 +715,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[5]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -651,7 +728,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{5}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PlanResponse) GetBody() isPlanResponse_Body {
@@ -719,7 +796,7 @@ type PlannedSteps struct {
 
 func (x *PlannedSteps) Reset() {
 	*x = PlannedSteps{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[6]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -731,7 +808,7 @@ func (x *PlannedSteps) String() string {
 func (*PlannedSteps) ProtoMessage() {}
 
 func (x *PlannedSteps) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[6]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -744,7 +821,7 @@ func (x *PlannedSteps) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedSteps.ProtoReflect.Descriptor instead.
 func (*PlannedSteps) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{6}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PlannedSteps) GetSteps() []*PlannedStep {
@@ -767,7 +844,7 @@ type PlannedStep struct {
 
 func (x *PlannedStep) Reset() {
 	*x = PlannedStep{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[7]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -779,7 +856,7 @@ func (x *PlannedStep) String() string {
 func (*PlannedStep) ProtoMessage() {}
 
 func (x *PlannedStep) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[7]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -792,7 +869,7 @@ func (x *PlannedStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedStep.ProtoReflect.Descriptor instead.
 func (*PlannedStep) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{7}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PlannedStep) GetName() string {
@@ -840,7 +917,7 @@ type PlanDone struct {
 
 func (x *PlanDone) Reset() {
 	*x = PlanDone{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[8]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +929,7 @@ func (x *PlanDone) String() string {
 func (*PlanDone) ProtoMessage() {}
 
 func (x *PlanDone) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[8]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +942,7 @@ func (x *PlanDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanDone.ProtoReflect.Descriptor instead.
 func (*PlanDone) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{8}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PlanDone) GetResult() *Result {
@@ -897,7 +974,7 @@ type ExecuteRequest struct {
 
 func (x *ExecuteRequest) Reset() {
 	*x = ExecuteRequest{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[9]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +986,7 @@ func (x *ExecuteRequest) String() string {
 func (*ExecuteRequest) ProtoMessage() {}
 
 func (x *ExecuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[9]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +999,7 @@ func (x *ExecuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteRequest.ProtoReflect.Descriptor instead.
 func (*ExecuteRequest) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{9}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExecuteRequest) GetBody() isExecuteRequest_Body {
@@ -1009,7 +1086,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[10]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +1098,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[10]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +1111,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{10}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Start) GetController() string {
@@ -1082,7 +1159,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[11]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1171,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[11]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1184,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{11}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Cancel) GetCause() Cancel_Cause {
@@ -1134,7 +1211,7 @@ type CheckpointAck struct {
 
 func (x *CheckpointAck) Reset() {
 	*x = CheckpointAck{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[12]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1146,7 +1223,7 @@ func (x *CheckpointAck) String() string {
 func (*CheckpointAck) ProtoMessage() {}
 
 func (x *CheckpointAck) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[12]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1159,7 +1236,7 @@ func (x *CheckpointAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointAck.ProtoReflect.Descriptor instead.
 func (*CheckpointAck) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{12}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CheckpointAck) GetSequence() uint64 {
@@ -1188,7 +1265,7 @@ type InputReply struct {
 
 func (x *InputReply) Reset() {
 	*x = InputReply{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[13]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1277,7 @@ func (x *InputReply) String() string {
 func (*InputReply) ProtoMessage() {}
 
 func (x *InputReply) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[13]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1290,7 @@ func (x *InputReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputReply.ProtoReflect.Descriptor instead.
 func (*InputReply) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{13}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *InputReply) GetId() uint64 {
@@ -1254,7 +1331,7 @@ type InputItem struct {
 
 func (x *InputItem) Reset() {
 	*x = InputItem{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[14]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1343,7 @@ func (x *InputItem) String() string {
 func (*InputItem) ProtoMessage() {}
 
 func (x *InputItem) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[14]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1356,7 @@ func (x *InputItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputItem.ProtoReflect.Descriptor instead.
 func (*InputItem) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{14}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *InputItem) GetStep() string {
@@ -1313,7 +1390,7 @@ type ExecuteResponse struct {
 
 func (x *ExecuteResponse) Reset() {
 	*x = ExecuteResponse{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[15]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1402,7 @@ func (x *ExecuteResponse) String() string {
 func (*ExecuteResponse) ProtoMessage() {}
 
 func (x *ExecuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[15]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1415,7 @@ func (x *ExecuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteResponse.ProtoReflect.Descriptor instead.
 func (*ExecuteResponse) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{15}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExecuteResponse) GetBody() isExecuteResponse_Body {
@@ -1453,7 +1530,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[16]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1542,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[16]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1555,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{16}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Log) GetLevel() Log_Level {
@@ -1514,7 +1591,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[17]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1603,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[17]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1616,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{17}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Progress) GetDone() float64 {
@@ -1580,7 +1657,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[18]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1592,7 +1669,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[18]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1605,7 +1682,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{18}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Checkpoint) GetSequence() uint64 {
@@ -1632,7 +1709,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[19]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1721,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[19]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1734,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{19}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Output) GetName() string {
@@ -1675,7 +1752,9 @@ func (x *Output) GetValue() []byte {
 }
 
 // InputRequest asks for outputs of earlier steps of the same run. A step that
-// planned itself stands for all the steps that it planned.
+// planned itself stands for all the steps that it planned. In a hook of a run's
+// end, where the hook has no earlier step of that name, it asks for those of
+// that run.
 type InputRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1688,7 +1767,7 @@ type InputRequest struct {
 
 func (x *InputRequest) Reset() {
 	*x = InputRequest{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[20]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +1779,7 @@ func (x *InputRequest) String() string {
 func (*InputRequest) ProtoMessage() {}
 
 func (x *InputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[20]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +1792,7 @@ func (x *InputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InputRequest.ProtoReflect.Descriptor instead.
 func (*InputRequest) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{20}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *InputRequest) GetId() uint64 {
@@ -1755,7 +1834,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[21]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +1846,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[21]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +1859,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{21}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Result) GetStatus() Result_Status {
@@ -1813,7 +1892,7 @@ type EndRunRequest struct {
 
 func (x *EndRunRequest) Reset() {
 	*x = EndRunRequest{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[22]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1825,7 +1904,7 @@ func (x *EndRunRequest) String() string {
 func (*EndRunRequest) ProtoMessage() {}
 
 func (x *EndRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[22]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1838,7 +1917,7 @@ func (x *EndRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndRunRequest.ProtoReflect.Descriptor instead.
 func (*EndRunRequest) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{22}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *EndRunRequest) GetRunId() string {
@@ -1856,7 +1935,7 @@ type EndRunResponse struct {
 
 func (x *EndRunResponse) Reset() {
 	*x = EndRunResponse{}
-	mi := &file_stepd_v1_stepd_proto_msgTypes[23]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1868,7 +1947,7 @@ func (x *EndRunResponse) String() string {
 func (*EndRunResponse) ProtoMessage() {}
 
 func (x *EndRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stepd_v1_stepd_proto_msgTypes[23]
+	mi := &file_stepd_v1_stepd_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1881,7 +1960,7 @@ func (x *EndRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndRunResponse.ProtoReflect.Descriptor instead.
 func (*EndRunResponse) Descriptor() ([]byte, []int) {
-	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{23}
+	return file_stepd_v1_stepd_proto_rawDescGZIP(), []int{24}
 }
 
 var File_stepd_v1_stepd_proto protoreflect.FileDescriptor
@@ -1899,7 +1978,7 @@ const file_stepd_v1_stepd_proto_rawDesc = "" +
 	"\asummary\x18\x02 \x01(\tR\asummary\x12'\n" +
 	"\x0fsettings_schema\x18\x03 \x01(\fR\x0esettingsSchema\x12(\n" +
 	"\x06effect\x18\x04 \x01(\x0e2\x10.stepd.v1.EffectR\x06effect\x12\x14\n" +
-	"\x05plans\x18\x05 \x01(\bR\x05plans\"\xa5\x03\n" +
+	"\x05plans\x18\x05 \x01(\bR\x05plans\"\xd0\x03\n" +
 	"\x04Info\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x04R\x03run\x12\x12\n" +
@@ -1913,7 +1992,13 @@ const file_stepd_v1_stepd_proto_rawDesc = "" +
 	"\x06run_id\x18\n" +
 	" \x01(\tR\x05runId\x12\x18\n" +
 	"\asession\x18\v \x01(\tR\asession\x12@\n" +
-	"\x0erun_created_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\frunCreatedAt\"m\n" +
+	"\x0erun_created_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\frunCreatedAt\x12)\n" +
+	"\ahook_of\x18\r \x01(\v2\x10.stepd.v1.HookOfR\x06hookOf\"\\\n" +
+	"\x06HookOf\x12\x10\n" +
+	"\x03ref\x18\x01 \x01(\tR\x03ref\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\x04R\x03run\x12\x16\n" +
+	"\x06status\x18\x03 \x01(\tR\x06status\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"m\n" +
 	"\vPlanRequest\x12\x1e\n" +
 	"\n" +
 	"controller\x18\x01 \x01(\tR\n" +
@@ -2054,7 +2139,7 @@ func file_stepd_v1_stepd_proto_rawDescGZIP() []byte {
 }
 
 var file_stepd_v1_stepd_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_stepd_v1_stepd_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_stepd_v1_stepd_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_stepd_v1_stepd_proto_goTypes = []any{
 	(Effect)(0),                   // 0: stepd.v1.Effect
 	(Cancel_Cause)(0),             // 1: stepd.v1.Cancel.Cause
@@ -2064,74 +2149,76 @@ var file_stepd_v1_stepd_proto_goTypes = []any{
 	(*DescribeResponse)(nil),      // 5: stepd.v1.DescribeResponse
 	(*ControllerInfo)(nil),        // 6: stepd.v1.ControllerInfo
 	(*Info)(nil),                  // 7: stepd.v1.Info
-	(*PlanRequest)(nil),           // 8: stepd.v1.PlanRequest
-	(*PlanResponse)(nil),          // 9: stepd.v1.PlanResponse
-	(*PlannedSteps)(nil),          // 10: stepd.v1.PlannedSteps
-	(*PlannedStep)(nil),           // 11: stepd.v1.PlannedStep
-	(*PlanDone)(nil),              // 12: stepd.v1.PlanDone
-	(*ExecuteRequest)(nil),        // 13: stepd.v1.ExecuteRequest
-	(*Start)(nil),                 // 14: stepd.v1.Start
-	(*Cancel)(nil),                // 15: stepd.v1.Cancel
-	(*CheckpointAck)(nil),         // 16: stepd.v1.CheckpointAck
-	(*InputReply)(nil),            // 17: stepd.v1.InputReply
-	(*InputItem)(nil),             // 18: stepd.v1.InputItem
-	(*ExecuteResponse)(nil),       // 19: stepd.v1.ExecuteResponse
-	(*Log)(nil),                   // 20: stepd.v1.Log
-	(*Progress)(nil),              // 21: stepd.v1.Progress
-	(*Checkpoint)(nil),            // 22: stepd.v1.Checkpoint
-	(*Output)(nil),                // 23: stepd.v1.Output
-	(*InputRequest)(nil),          // 24: stepd.v1.InputRequest
-	(*Result)(nil),                // 25: stepd.v1.Result
-	(*EndRunRequest)(nil),         // 26: stepd.v1.EndRunRequest
-	(*EndRunResponse)(nil),        // 27: stepd.v1.EndRunResponse
-	nil,                           // 28: stepd.v1.Progress.CountersEntry
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
+	(*HookOf)(nil),                // 8: stepd.v1.HookOf
+	(*PlanRequest)(nil),           // 9: stepd.v1.PlanRequest
+	(*PlanResponse)(nil),          // 10: stepd.v1.PlanResponse
+	(*PlannedSteps)(nil),          // 11: stepd.v1.PlannedSteps
+	(*PlannedStep)(nil),           // 12: stepd.v1.PlannedStep
+	(*PlanDone)(nil),              // 13: stepd.v1.PlanDone
+	(*ExecuteRequest)(nil),        // 14: stepd.v1.ExecuteRequest
+	(*Start)(nil),                 // 15: stepd.v1.Start
+	(*Cancel)(nil),                // 16: stepd.v1.Cancel
+	(*CheckpointAck)(nil),         // 17: stepd.v1.CheckpointAck
+	(*InputReply)(nil),            // 18: stepd.v1.InputReply
+	(*InputItem)(nil),             // 19: stepd.v1.InputItem
+	(*ExecuteResponse)(nil),       // 20: stepd.v1.ExecuteResponse
+	(*Log)(nil),                   // 21: stepd.v1.Log
+	(*Progress)(nil),              // 22: stepd.v1.Progress
+	(*Checkpoint)(nil),            // 23: stepd.v1.Checkpoint
+	(*Output)(nil),                // 24: stepd.v1.Output
+	(*InputRequest)(nil),          // 25: stepd.v1.InputRequest
+	(*Result)(nil),                // 26: stepd.v1.Result
+	(*EndRunRequest)(nil),         // 27: stepd.v1.EndRunRequest
+	(*EndRunResponse)(nil),        // 28: stepd.v1.EndRunResponse
+	nil,                           // 29: stepd.v1.Progress.CountersEntry
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
 }
 var file_stepd_v1_stepd_proto_depIdxs = []int32{
 	6,  // 0: stepd.v1.DescribeResponse.controllers:type_name -> stepd.v1.ControllerInfo
 	0,  // 1: stepd.v1.ControllerInfo.effect:type_name -> stepd.v1.Effect
-	29, // 2: stepd.v1.Info.deadline:type_name -> google.protobuf.Timestamp
-	29, // 3: stepd.v1.Info.scheduled_for:type_name -> google.protobuf.Timestamp
-	29, // 4: stepd.v1.Info.run_created_at:type_name -> google.protobuf.Timestamp
-	7,  // 5: stepd.v1.PlanRequest.info:type_name -> stepd.v1.Info
-	10, // 6: stepd.v1.PlanResponse.steps:type_name -> stepd.v1.PlannedSteps
-	20, // 7: stepd.v1.PlanResponse.log:type_name -> stepd.v1.Log
-	12, // 8: stepd.v1.PlanResponse.done:type_name -> stepd.v1.PlanDone
-	11, // 9: stepd.v1.PlannedSteps.steps:type_name -> stepd.v1.PlannedStep
-	30, // 10: stepd.v1.PlannedStep.eta:type_name -> google.protobuf.Duration
-	25, // 11: stepd.v1.PlanDone.result:type_name -> stepd.v1.Result
-	14, // 12: stepd.v1.ExecuteRequest.start:type_name -> stepd.v1.Start
-	15, // 13: stepd.v1.ExecuteRequest.cancel:type_name -> stepd.v1.Cancel
-	16, // 14: stepd.v1.ExecuteRequest.checkpoint_ack:type_name -> stepd.v1.CheckpointAck
-	17, // 15: stepd.v1.ExecuteRequest.input_reply:type_name -> stepd.v1.InputReply
-	7,  // 16: stepd.v1.Start.info:type_name -> stepd.v1.Info
-	1,  // 17: stepd.v1.Cancel.cause:type_name -> stepd.v1.Cancel.Cause
-	30, // 18: stepd.v1.Cancel.grace:type_name -> google.protobuf.Duration
-	18, // 19: stepd.v1.InputReply.items:type_name -> stepd.v1.InputItem
-	20, // 20: stepd.v1.ExecuteResponse.log:type_name -> stepd.v1.Log
-	21, // 21: stepd.v1.ExecuteResponse.progress:type_name -> stepd.v1.Progress
-	22, // 22: stepd.v1.ExecuteResponse.checkpoint:type_name -> stepd.v1.Checkpoint
-	23, // 23: stepd.v1.ExecuteResponse.output:type_name -> stepd.v1.Output
-	24, // 24: stepd.v1.ExecuteResponse.input_request:type_name -> stepd.v1.InputRequest
-	25, // 25: stepd.v1.ExecuteResponse.result:type_name -> stepd.v1.Result
-	2,  // 26: stepd.v1.Log.level:type_name -> stepd.v1.Log.Level
-	28, // 27: stepd.v1.Progress.counters:type_name -> stepd.v1.Progress.CountersEntry
-	3,  // 28: stepd.v1.Result.status:type_name -> stepd.v1.Result.Status
-	30, // 29: stepd.v1.Result.retry_after:type_name -> google.protobuf.Duration
-	4,  // 30: stepd.v1.Plugin.Describe:input_type -> stepd.v1.DescribeRequest
-	8,  // 31: stepd.v1.Plugin.Plan:input_type -> stepd.v1.PlanRequest
-	13, // 32: stepd.v1.Plugin.Execute:input_type -> stepd.v1.ExecuteRequest
-	26, // 33: stepd.v1.Plugin.EndRun:input_type -> stepd.v1.EndRunRequest
-	5,  // 34: stepd.v1.Plugin.Describe:output_type -> stepd.v1.DescribeResponse
-	9,  // 35: stepd.v1.Plugin.Plan:output_type -> stepd.v1.PlanResponse
-	19, // 36: stepd.v1.Plugin.Execute:output_type -> stepd.v1.ExecuteResponse
-	27, // 37: stepd.v1.Plugin.EndRun:output_type -> stepd.v1.EndRunResponse
-	34, // [34:38] is the sub-list for method output_type
-	30, // [30:34] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	30, // 2: stepd.v1.Info.deadline:type_name -> google.protobuf.Timestamp
+	30, // 3: stepd.v1.Info.scheduled_for:type_name -> google.protobuf.Timestamp
+	30, // 4: stepd.v1.Info.run_created_at:type_name -> google.protobuf.Timestamp
+	8,  // 5: stepd.v1.Info.hook_of:type_name -> stepd.v1.HookOf
+	7,  // 6: stepd.v1.PlanRequest.info:type_name -> stepd.v1.Info
+	11, // 7: stepd.v1.PlanResponse.steps:type_name -> stepd.v1.PlannedSteps
+	21, // 8: stepd.v1.PlanResponse.log:type_name -> stepd.v1.Log
+	13, // 9: stepd.v1.PlanResponse.done:type_name -> stepd.v1.PlanDone
+	12, // 10: stepd.v1.PlannedSteps.steps:type_name -> stepd.v1.PlannedStep
+	31, // 11: stepd.v1.PlannedStep.eta:type_name -> google.protobuf.Duration
+	26, // 12: stepd.v1.PlanDone.result:type_name -> stepd.v1.Result
+	15, // 13: stepd.v1.ExecuteRequest.start:type_name -> stepd.v1.Start
+	16, // 14: stepd.v1.ExecuteRequest.cancel:type_name -> stepd.v1.Cancel
+	17, // 15: stepd.v1.ExecuteRequest.checkpoint_ack:type_name -> stepd.v1.CheckpointAck
+	18, // 16: stepd.v1.ExecuteRequest.input_reply:type_name -> stepd.v1.InputReply
+	7,  // 17: stepd.v1.Start.info:type_name -> stepd.v1.Info
+	1,  // 18: stepd.v1.Cancel.cause:type_name -> stepd.v1.Cancel.Cause
+	31, // 19: stepd.v1.Cancel.grace:type_name -> google.protobuf.Duration
+	19, // 20: stepd.v1.InputReply.items:type_name -> stepd.v1.InputItem
+	21, // 21: stepd.v1.ExecuteResponse.log:type_name -> stepd.v1.Log
+	22, // 22: stepd.v1.ExecuteResponse.progress:type_name -> stepd.v1.Progress
+	23, // 23: stepd.v1.ExecuteResponse.checkpoint:type_name -> stepd.v1.Checkpoint
+	24, // 24: stepd.v1.ExecuteResponse.output:type_name -> stepd.v1.Output
+	25, // 25: stepd.v1.ExecuteResponse.input_request:type_name -> stepd.v1.InputRequest
+	26, // 26: stepd.v1.ExecuteResponse.result:type_name -> stepd.v1.Result
+	2,  // 27: stepd.v1.Log.level:type_name -> stepd.v1.Log.Level
+	29, // 28: stepd.v1.Progress.counters:type_name -> stepd.v1.Progress.CountersEntry
+	3,  // 29: stepd.v1.Result.status:type_name -> stepd.v1.Result.Status
+	31, // 30: stepd.v1.Result.retry_after:type_name -> google.protobuf.Duration
+	4,  // 31: stepd.v1.Plugin.Describe:input_type -> stepd.v1.DescribeRequest
+	9,  // 32: stepd.v1.Plugin.Plan:input_type -> stepd.v1.PlanRequest
+	14, // 33: stepd.v1.Plugin.Execute:input_type -> stepd.v1.ExecuteRequest
+	27, // 34: stepd.v1.Plugin.EndRun:input_type -> stepd.v1.EndRunRequest
+	5,  // 35: stepd.v1.Plugin.Describe:output_type -> stepd.v1.DescribeResponse
+	10, // 36: stepd.v1.Plugin.Plan:output_type -> stepd.v1.PlanResponse
+	20, // 37: stepd.v1.Plugin.Execute:output_type -> stepd.v1.ExecuteResponse
+	28, // 38: stepd.v1.Plugin.EndRun:output_type -> stepd.v1.EndRunResponse
+	35, // [35:39] is the sub-list for method output_type
+	31, // [31:35] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_stepd_v1_stepd_proto_init() }
@@ -2139,18 +2226,18 @@ func file_stepd_v1_stepd_proto_init() {
 	if File_stepd_v1_stepd_proto != nil {
 		return
 	}
-	file_stepd_v1_stepd_proto_msgTypes[5].OneofWrappers = []any{
+	file_stepd_v1_stepd_proto_msgTypes[6].OneofWrappers = []any{
 		(*PlanResponse_Steps)(nil),
 		(*PlanResponse_Log)(nil),
 		(*PlanResponse_Done)(nil),
 	}
-	file_stepd_v1_stepd_proto_msgTypes[9].OneofWrappers = []any{
+	file_stepd_v1_stepd_proto_msgTypes[10].OneofWrappers = []any{
 		(*ExecuteRequest_Start)(nil),
 		(*ExecuteRequest_Cancel)(nil),
 		(*ExecuteRequest_CheckpointAck)(nil),
 		(*ExecuteRequest_InputReply)(nil),
 	}
-	file_stepd_v1_stepd_proto_msgTypes[15].OneofWrappers = []any{
+	file_stepd_v1_stepd_proto_msgTypes[16].OneofWrappers = []any{
 		(*ExecuteResponse_Log)(nil),
 		(*ExecuteResponse_Progress)(nil),
 		(*ExecuteResponse_Checkpoint)(nil),
@@ -2164,7 +2251,7 @@ func file_stepd_v1_stepd_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stepd_v1_stepd_proto_rawDesc), len(file_stepd_v1_stepd_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
