@@ -61,6 +61,7 @@ func newAttempt(l *lane, s task.RunStep, plan bool) *attempt {
 			Task: r.run.Task, RunNumber: r.run.Number, Step: l.fullName(s), Controller: l.def.Controller,
 			Settings: s.Settings, IdempotencyKey: r.run.Key + "/" + l.fullName(s),
 			ScheduledFor: r.run.ScheduledFor, RunCreatedAt: r.run.CreatedAt, BaseDir: r.def.Dir, WorkDir: r.workDir,
+			HookOf: hookOf(r.run),
 		},
 	}
 	a.work.Attempt = a.id
@@ -282,7 +283,7 @@ func (a *attempt) Output(name string, value json.RawMessage) error {
 
 // Inputs implements task.Reporter.
 func (a *attempt) Inputs(step, name, after string) ([]task.Input, string, error) {
-	return a.r.e.inputs(a.r, a.id.Position, step, name, after)
+	return a.r.e.inputs(a, step, name, after)
 }
 
 // addPlanned writes one batch of the plan. The steps cannot be seen before the

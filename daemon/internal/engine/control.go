@@ -66,21 +66,25 @@ func (m cancelMessage) await(ctx context.Context, gone <-chan struct{}) (answere
 
 func (e *Engine) cancelQueued(ctx context.Context, id task.RunID, by string) (task.Run, error) {
 	var run task.Run
-	err := e.Store.Update(ctx, func(tx Tx) error {
-		var err error
+	next, err := e.end(ctx, func(tx Tx, withHooks bool) (hooks []task.Run, err error) {
 		if run, err = tx.Run(id); err != nil {
-			return err
+			return nil, err
 		}
 		if run.Status, err = run.Status.Next(task.EventCancel); err != nil {
-			return err
+			return nil, err
 		}
 		now := e.Clock.Now()
 		run.Cancel = &task.CancelRequest{By: by, At: now}
 		run.Reason, run.EndedAt = cancelReason(run.Cancel), now
-		if err := tx.PutRun(run); err != nil {
-			return err
+		if withHooks {
+			if hooks, err = e.hookQueued(tx, &run); err != nil {
+				return nil, err
+			}
 		}
-		return e.ended(tx, run)
+		if err := tx.PutRun(run); err != nil {
+			return nil, err
+		}
+		return hooks, e.ended(tx, run)
 	})
 	if err != nil {
 		return task.Run{}, err
@@ -90,8 +94,9 @@ func (e *Engine) cancelQueued(ctx context.Context, id task.RunID, by string) (ta
 	e.tellMoved()
 	e.mu.Unlock()
 	e.RunLog.Append(run, task.LogEntry{Time: run.EndedAt, Level: task.LogWarn, Message: run.Reason + " before it started"})
-	e.RunLog.Close(run)
 	e.watchers.publish(Event{Kind: EventRun, Run: run})
+	e.goOn(run, next)
+	e.RunLog.Close(run)
 	return run, nil
 }
 

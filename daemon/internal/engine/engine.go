@@ -43,7 +43,7 @@ type Engine struct {
 	stopping bool
 	queue    []queued // first come first served
 	runners  map[task.RunID]*runner
-	carried  map[string]int      // how many runners a task has, those of hooks apart
+	carried  map[string]int      // how many runners a turn has
 	busy     map[task.RunID]bool // runs that a control call is changing
 	recheck  bool                // a look at the queue is planned
 	stopped  chan struct{}       // closed when it begins to stop
@@ -137,8 +137,8 @@ func (e *Engine) Load() (running, queued int) {
 func (e *Engine) launch(q queued) {
 	r := newRunner(e, q.id)
 	e.runners[q.id] = r
-	if !q.hook {
-		e.carried[q.task]++
+	if q.turn != "" {
+		e.carried[q.turn]++
 	}
 	e.done.Add(1)
 	go func() {
@@ -160,9 +160,9 @@ func (e *Engine) launch(q queued) {
 // land forgets a runner that is through. The caller holds mu.
 func (e *Engine) land(q queued) {
 	delete(e.runners, q.id)
-	if !q.hook {
-		if e.carried[q.task]--; e.carried[q.task] == 0 {
-			delete(e.carried, q.task)
+	if q.turn != "" {
+		if e.carried[q.turn]--; e.carried[q.turn] == 0 {
+			delete(e.carried, q.turn)
 		}
 	}
 	e.tellMoved()
@@ -198,8 +198,13 @@ func (e *Engine) claim(id task.RunID) (release func(), err error) {
 // for room. It returns an error only when the store has failed or the daemon
 // stops while there is no room.
 func (e *Engine) persist(fn func(Tx) error) error {
+	return e.insist(func() error { return e.Store.Update(context.Background(), fn) })
+}
+
+// insist is persist for what commits by itself.
+func (e *Engine) insist(commit func() error) error {
 	for {
-		err := e.Store.Update(context.Background(), fn)
+		err := commit()
 		if !errors.Is(err, task.ErrDiskFull) {
 			return err
 		}

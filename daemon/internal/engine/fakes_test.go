@@ -160,6 +160,26 @@ type db struct {
 	held    int
 
 	unreadable int // views that fail
+
+	spoiled error // of each update that makes a hook of a run's end
+	late    bool  // and that only when all of it is written
+}
+
+// spoiler is a transaction in which no hook of a run's end can be made.
+type spoiler struct {
+	engine.Tx
+	err    error
+	late   bool
+	spoilt bool
+}
+
+func (s *spoiler) PutRun(run task.Run) error {
+	if run.HookOf > 0 && run.Status == task.RunQueued {
+		if s.spoilt = true; !s.late {
+			return s.err
+		}
+	}
+	return s.Tx.PutRun(run)
 }
 
 func (d *db) readable() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.unreadable == 0 }
@@ -201,8 +221,18 @@ func (d *db) Update(ctx context.Context, fn func(engine.Tx) error) error {
 	}
 	d.left--
 	d.updates++
+	spoiled, late := d.spoiled, d.late
 	d.mu.Unlock()
-	err := d.Store.Update(ctx, func(tx *store.Tx) error { return fn(tx) })
+	err := d.Store.Update(ctx, func(tx *store.Tx) error {
+		if spoiled == nil {
+			return fn(tx)
+		}
+		s := &spoiler{Tx: tx, err: spoiled, late: late}
+		if err := fn(s); err != nil || !s.spoilt {
+			return err
+		}
+		return spoiled
+	})
 	d.bell.ring()
 	return err
 }

@@ -24,10 +24,12 @@ type model struct {
 	mu       sync.Mutex
 	scripts  map[string][]string // what the executions of a step do, in turn; then it completes
 	effects  map[string]task.Effect
-	last     map[string]string // how the newest execution of a step ended, in this life of the run
-	kept     map[string]bool   // steps that were committed as completed
-	loose    map[string]bool   // planners that lost a session: their steps may be done again
+	hooks    map[task.Trigger]string // their steps
+	last     map[string]string       // how the newest execution of a step ended, in this life of the run
+	kept     map[string]bool         // steps that were committed as completed
+	loose    map[string]bool         // planners that lost a session: their steps may be done again
 	attempt  map[string]int
+	ends     int // of the run, when it has ended
 	blocked  int
 	release  chan struct{}
 	problems []string
@@ -222,6 +224,25 @@ func (m *model) proceed() {
 	if _, err := m.w.e.Continue(m.w.t.Context(), m.id, ""); err != nil {
 		m.rt.Fatalf("continue: %v", err)
 	}
+	m.ends++
+}
+
+// checkHooks holds that each end of the run has had its hooks, once.
+func (m *model) checkHooks() {
+	m.w.bell.await(m.w.t, "the hooks to end", m.w.allEnded)
+	text, all := m.w.hooksOf(m.id)
+	if n := strings.Count(text, "on_end"); n != m.ends || !all || !strings.HasSuffix(text, "on_success after completed, on_end after completed") {
+		m.rt.Fatalf("the run ended %d times and has the hooks %s (%v)", m.ends, text, m.w.run(m.id).Hooks)
+	}
+	list, _, err := m.w.e.Runs("t", "", 0, 1000)
+	if err != nil {
+		m.rt.Fatal(err)
+	}
+	for _, run := range list {
+		if run.HookOf > 0 && (run.Status != task.RunCompleted || m.w.ctrl.complete[runStep(run.ID, m.hooks[run.Cause()])] == 0) {
+			m.rt.Fatalf("%s (%s) is %s (%s)", run.Ref(), run.Cause(), run.Status, run.Reason)
+		}
+	}
 }
 
 func TestWhateverComes(t *testing.T) {
@@ -233,13 +254,14 @@ func TestWhateverComes(t *testing.T) {
 		m := &model{
 			rt: rt, w: makeWorld(t, dir), scripts: map[string][]string{}, effects: map[string]task.Effect{}, last: map[string]string{},
 			kept: map[string]bool{}, loose: map[string]bool{}, attempt: map[string]int{}, release: make(chan struct{}),
+			hooks: map[task.Trigger]string{task.TriggerOnSuccess: "good", task.TriggerOnFailure: "bad", task.TriggerOnEnd: "over"},
 		}
 		defer func() { m.w.end() }()
 		m.w.clock.leap = true
-		d := drawTask(rt, m)
+		d := withEndHooks(drawTask(rt, m))
 		m.w.start()
 		m.w.apply(d)
-		m.id = m.w.submit("t")
+		m.id, m.ends = m.w.submit("t"), 1
 		actions := rapid.SliceOfN(rapid.SampledFrom([]string{"crash", "crash", "stop", "cancel", "continue", "release"}), 0, 6).Draw(rt, "actions")
 		for _, action := range actions {
 			m.act(rt, action)
@@ -260,6 +282,7 @@ func TestWhateverComes(t *testing.T) {
 		if run.Status != task.RunCompleted || run.Progress != 100 {
 			rt.Fatalf("the run is %s (%s): %s", run.Status, run.Reason, m.w.statuses(m.id))
 		}
+		m.checkHooks()
 		for name, s := range m.w.steps(m.id) {
 			if s.Position.Sub > 0 || !s.PlanDone {
 				if m.w.ctrl.complete[runStep(m.id, name)] == 0 {

@@ -239,13 +239,10 @@ func sortViews(views []StepView) {
 
 const maxInputPage = 400 << 10 // bytes
 
-// inputs answers one page of outputs of an earlier step of the run.
-func (e *Engine) inputs(r *runner, own task.Position, step, name, after string) (items []task.Input, next string, err error) {
+// inputs answers one page of outputs of an earlier step of the run, or of a step
+// of the run whose end made it.
+func (e *Engine) inputs(a *attempt, step, name, after string) (items []task.Input, next string, err error) {
 	topName, child, isChild := strings.Cut(step, "/")
-	top := slices.IndexFunc(r.def.Steps, func(s task.Step) bool { return s.Name == topName })
-	if top < 0 || top > int(own.Top) {
-		return nil, "", fmt.Errorf("the task has no earlier step %q: %w", topName, task.ErrNotFound)
-	}
 	var from uint64
 	if after != "" {
 		if from, err = strconv.ParseUint(after, 10, 32); err != nil {
@@ -253,18 +250,22 @@ func (e *Engine) inputs(r *runner, own task.Position, step, name, after string) 
 		}
 	}
 	err = e.Store.View(func(rd Reader) error {
-		pos := task.Position{Top: uint32(top)}
-		planner, err := rd.Step(r.id, pos)
+		id, top, err := source(rd, a, topName)
+		if err != nil {
+			return err
+		}
+		pos := task.Position{Top: top}
+		planner, err := rd.Step(id, pos)
 		if err != nil {
 			return err
 		}
 		if isChild {
-			if pos, err = childNamed(rd, r.id, pos.Top, child); err != nil {
+			if pos, err = childNamed(rd, id, pos.Top, child); err != nil {
 				return err
 			}
 		}
 		if isChild || !planner.PlanDone {
-			value, err := rd.Output(r.id, pos, name)
+			value, err := rd.Output(id, pos, name)
 			if err == nil {
 				items = append(items, task.Input{Step: step, Value: value})
 			}
@@ -272,14 +273,14 @@ func (e *Engine) inputs(r *runner, own task.Position, step, name, after string) 
 		}
 		size := 0
 		var lastErr error
-		err = rd.Outputs(r.id, task.Position{Top: pos.Top, Sub: uint32(from) + 1}, func(at task.Position, key string, value json.RawMessage) bool {
+		err = rd.Outputs(id, task.Position{Top: pos.Top, Sub: uint32(from) + 1}, func(at task.Position, key string, value json.RawMessage) bool {
 			if at.Top != pos.Top {
 				return false
 			}
 			if key != name {
 				return true
 			}
-			s, err := rd.Step(r.id, at)
+			s, err := rd.Step(id, at)
 			if err != nil {
 				lastErr = err
 				return false
@@ -297,6 +298,33 @@ func (e *Engine) inputs(r *runner, own task.Position, step, name, after string) 
 		return err
 	})
 	return items, next, err
+}
+
+// source finds the step whose outputs are meant: an earlier one of the run, or
+// else one of the run whose end made it.
+func source(rd Reader, a *attempt, name string) (id task.RunID, top uint32, err error) {
+	own, of := a.id.Position, a.work.HookOf
+	named := func(s task.Step) bool { return s.Name == name }
+	at := slices.IndexFunc(a.r.def.Steps, named)
+	itself := at == int(own.Top) && own.Sub == 0 // named like the one of the other run, perhaps
+	switch hook := of.Run > 0; {
+	case at >= 0 && at <= int(own.Top) && !(hook && itself):
+		return a.id.Run, uint32(at), nil
+	case !hook:
+		return 0, 0, fmt.Errorf("the task has no earlier step %q: %w", name, task.ErrNotFound)
+	}
+	run, err := rd.RunByNumber(a.work.Task, of.Run)
+	if err != nil {
+		return 0, 0, missing("run", of.Ref, err)
+	}
+	def, err := definition(rd, run)
+	if err != nil {
+		return 0, 0, err
+	}
+	if at = slices.IndexFunc(def.Steps, named); at < 0 {
+		return 0, 0, fmt.Errorf("neither the hook nor run %s has an earlier step %q: %w", run.Ref(), name, task.ErrNotFound)
+	}
+	return run.ID, uint32(at), nil
 }
 
 // missing names what was not found as the person who asked named it.

@@ -13,18 +13,22 @@ type queued struct {
 	id task.RunID
 	at time.Time // Run.QueuedAt
 
-	task     string
-	hook     bool
+	turn     string // runs of the same turn are those that a serial one waits for; "": nobody waits for it
 	serial   bool
 	replaces bool
 }
 
 func placeOf(run task.Run) queued {
-	return queued{
+	q := queued{
 		// By the wall clock alone, as Start reads it: both kinds are compared.
 		id: run.ID, at: run.QueuedAt.Round(0),
-		task: run.Task, hook: run.Cause().Hook(), serial: run.Serial, replaces: run.Replaces,
+		turn: run.Task, serial: run.Serial, replaces: run.Replaces,
 	}
+	if run.Cause().Hook() {
+		q.turn = run.HookOfRef()
+		q.serial = run.HookOf > 0 // on_end waits for what came before it
+	}
+	return q
 }
 
 func (q queued) compare(other queued) int {
@@ -39,7 +43,7 @@ func (e *Engine) dispatch() {
 	}
 	for i := 0; i < len(e.queue) && len(e.runners) < e.MaxRuns; {
 		next := e.queue[i]
-		if next.serial && e.carried[next.task] > 0 {
+		if next.serial && e.carried[next.turn] > 0 {
 			i++
 			continue
 		}

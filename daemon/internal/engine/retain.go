@@ -17,9 +17,17 @@ func (e *Engine) forgetOld(name string) {
 	var old []task.Run
 	oldest := e.Clock.Now().Add(-time.Duration(e.KeepDays) * 24 * time.Hour)
 	err := e.Store.View(func(rd Reader) error {
+		// What a hook that is alive may want to read of a run stays.
+		wanted := map[uint64]bool{}
+		if err := rd.AliveRuns(name, func(run task.Run) bool {
+			wanted[run.HookOf] = true
+			return true
+		}); err != nil {
+			return err
+		}
 		kept := map[bool]int{} // by whether it is of a hook
 		return rd.Runs(name, 0, func(run task.Run) bool {
-			if run.Status.Alive() {
+			if run.Status.Alive() || wanted[run.Number] {
 				return true
 			}
 			hook := run.Cause().Hook()

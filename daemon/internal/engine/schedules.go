@@ -17,9 +17,7 @@ func definition(rd Reader, run task.Run) (task.Task, error) {
 // carriedOut puts the steps of a hook in the place of the task's own where the
 // run is one of that hook. Nothing else has to tell them apart.
 func carriedOut(def task.Task, run task.Run) task.Task {
-	if run.Cause().Hook() {
-		def.Steps = def.OnMissed
-	}
+	def.Steps = def.StepsOf(run.Cause())
 	return def
 }
 
@@ -48,7 +46,7 @@ const maxHooks = 100
 
 // ended tells the schedules of a run that ends with this transaction.
 func (e *Engine) ended(tx Tx, run task.Run) error {
-	if e.Schedules == nil || run.Status.Alive() {
+	if e.Schedules == nil {
 		return nil
 	}
 	return e.Schedules.Ended(tx, run)
@@ -72,6 +70,9 @@ func (e *Engine) toldSchedules() {
 
 // startText is the first line of a run's log: it says what the run was made for.
 func startText(def task.Task, run task.Run) string {
+	if run.HookOf > 0 {
+		return fmt.Sprintf("the run starts, because %s is %s (%s)", run.HookOfRef(), run.HookStatus, run.Cause())
+	}
 	if run.ScheduledFor.IsZero() {
 		return "the run starts"
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"time"
 
 	"github.com/stepd/stepd/daemon/internal/task"
 )
@@ -47,6 +48,7 @@ func (e *Engine) Restart(ctx context.Context, id task.RunID, by string) (task.Ru
 		run := task.Run{Trigger: task.TriggerRestart, StartedBy: by, RestartOf: old.Number}
 		if cause := old.Cause(); cause.Hook() {
 			run.Trigger = cause // it says which steps are carried out
+			run.HookOf, run.HookStatus, run.HookReason = old.HookOf, old.HookStatus, old.HookReason
 		}
 		def, err := definition(tx, old)
 		return def, run, err
@@ -76,14 +78,20 @@ func (e *Engine) create(ctx context.Context, prepare func(Tx) (task.Task, task.R
 // SubmitIn makes a queued run of def, as the task stands in that transaction or
 // stood before it, and returns it with its number. The caller sets Trigger (a
 // hook's makes a run of the hook's steps), StartedBy, Schedule, ScheduledFor,
-// RestartOf, Serial and Replaces; all else is the engine's. Once the transaction
-// is durable the run belongs to Adopt; until then nobody knows of it.
+// RestartOf, HookOf with HookStatus and HookReason, Serial and Replaces; all else
+// is the engine's. Once the transaction is durable the run belongs to Adopt;
+// until then nobody knows of it.
 func (e *Engine) SubmitIn(tx Tx, def task.Task, wish task.Run) (task.Run, error) {
+	return e.submitAt(tx, e.Clock.Now(), def, wish)
+}
+
+func (e *Engine) submitAt(tx Tx, now time.Time, def task.Task, wish task.Run) (task.Run, error) {
 	run := task.Run{
 		Trigger: wish.Trigger, StartedBy: wish.StartedBy, RestartOf: wish.RestartOf,
+		HookOf: wish.HookOf, HookStatus: wish.HookStatus, HookReason: wish.HookReason,
 		Schedule: wish.Schedule, ScheduledFor: wish.ScheduledFor,
 		Serial: wish.Serial || wish.Replaces, Replaces: wish.Replaces,
-		Task: def.Name, DefinitionVersion: def.Version, Key: rand.Text(), Status: task.RunQueued, CreatedAt: e.Clock.Now(),
+		Task: def.Name, DefinitionVersion: def.Version, Key: rand.Text(), Status: task.RunQueued, CreatedAt: now,
 	}
 	def = carriedOut(def, run)
 	if len(def.Steps) == 0 {

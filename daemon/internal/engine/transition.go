@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 
@@ -54,19 +55,16 @@ func (t *transition) durable() bool {
 
 // commit makes the transition durable and then acts on it.
 func (r *runner) commit(t *transition) error {
+	var next sequel
 	if t.durable() {
 		r.progress.update(r)
-		err := r.e.persist(func(tx Tx) error {
-			if err := t.write(tx, r.run, r.id); err != nil {
-				return err
-			}
-			return r.e.ended(tx, r.run)
-		})
-		if err != nil {
-			return err
-		}
+		save := r.save
 		if !r.run.Status.Alive() {
-			r.e.toldSchedules()
+			save = r.saveEnd
+		}
+		var err error
+		if next, err = save(t); err != nil {
+			return err
 		}
 	}
 	now := r.e.Clock.Now()
@@ -81,6 +79,7 @@ func (r *runner) commit(t *transition) error {
 		r.show()
 		r.announce(t)
 	}
+	r.e.goOn(r.run, next)
 	for _, a := range t.starts {
 		a.launch()
 	}
@@ -88,6 +87,36 @@ func (r *runner) commit(t *transition) error {
 		f()
 	}
 	return nil
+}
+
+func (r *runner) save(t *transition) (sequel, error) {
+	return sequel{}, r.e.persist(func(tx Tx) error { return t.write(tx, r.run, r.id) })
+}
+
+// saveEnd does so for the end of the run, with all that follows from it.
+func (r *runner) saveEnd(t *transition) (next sequel, err error) {
+	var run task.Run
+	err = r.e.insist(func() (err error) {
+		next, err = r.e.end(context.Background(), func(tx Tx, withHooks bool) (hooks []task.Run, err error) {
+			run = r.run
+			if withHooks {
+				if hooks, err = r.e.hook(tx, r.def, &run); err != nil {
+					return nil, err
+				}
+			}
+			if err := t.write(tx, run, r.id); err != nil {
+				return nil, err
+			}
+			return hooks, r.e.ended(tx, run)
+		})
+		return err
+	})
+	if err != nil {
+		return sequel{}, err
+	}
+	r.run = run
+	r.e.toldSchedules()
+	return next, nil
 }
 
 func (t *transition) write(tx Tx, run task.Run, id task.RunID) error {
