@@ -90,8 +90,16 @@ func TestFaultsOfTheTask(t *testing.T) {
 		{"name: shop/backup\n" + steps, []string{"1:7 the name \"shop/backup\" contains a slash | letters, digits, '-', '_' and '.' make a name, as in nightly-backup"}},
 		{"nmae: x\nname: x\n" + steps, []string{"1:1 unknown key \"nmae\" | did you mean \"name\"?"}},
 		{"name: x\nmax_paralel: 3\n" + steps, []string{"2:1 unknown key \"max_paralel\" | did you mean \"max_parallel\"?"}},
-		{"name: x\nmissed: once\non_failure: []\n" + steps, []string{
-			"2:1 unknown key \"missed\" | it belongs into the schedule, as in schedule: {cron: ..., missed: ...}", "3:1 the key \"on_failure\" is not supported by this version | "}},
+		{"name: x\nmissed: once\nstarter: []\n" + steps, []string{
+			"2:1 unknown key \"missed\" | it belongs into the schedule, as in schedule: {cron: ..., missed: ...}", "3:1 the key \"starter\" is not supported by this version | "}},
+		{"name: x\non_sucess: []\n" + steps, []string{`2:1 unknown key "on_sucess" | did you mean "on_success"?`}},
+		{"name: x\non_end: []\n" + steps, []string{"2:1 on_end has no steps | write what is to be done, or leave it out"}},
+		{"name: x\non_success: {a: b}\n" + steps, []string{"2:13 on_success must be a list, found a mapping | start each step with '- name: ...'"}},
+		{"name: x\nsettings: {rows: 0}\non_failure: [{name: a}, {controller: nosuch}, {name: a, controller: dumptables, settings: {dsn: x}}]\n" + steps, []string{
+			"2:18 settings.rows must be at least 1, found 0 | ",
+			"3:14 the step has no controller | 'stepd plugins' lists what there is",
+			`3:38 unknown controller "nosuch": no plugin serves it: not found | 'stepd plugins' lists what there is`,
+			`3:54 the step name "a" is used twice: first at line 3 | each step of a task has a name of its own`}},
 		{"name: x\nmax_parallel: many\n" + steps, []string{"2:15 max_parallel must be a whole number from 1 to 256, found the text \"many\" | "}},
 		{"name: x\nmax_parallel: 0\n" + steps, []string{"2:15 max_parallel must be a whole number from 1 to 256, found the number 0 | "}},
 		{"name: x\nmax_parallel: 257\n" + steps, []string{"2:15 max_parallel must be a whole number from 1 to 256, found the number 257 | "}},

@@ -28,7 +28,7 @@ type fields map[string]func(e entry, path string)
 // notYet are keys that a later version reads; who writes one has not mistyped.
 func notYet(key string) bool {
 	switch key {
-	case "on_failure", "on_success", "on_end", "when", "starter", "created_by":
+	case "when", "starter", "created_by":
 		return true
 	}
 	return false
@@ -221,8 +221,12 @@ func (p *parser) missing(n *yaml.Node, path string, seen map[string]entry, what 
 }
 
 func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
-	var settings, steps, schedule, expect, onMissed entry
-	seen := p.mapping(root, "", aTaskFile, fields{
+	var settings, steps, schedule, expect entry
+	hooks := []*hookList{
+		{key: "on_missed", to: &t.OnMissed}, {key: "on_success", to: &t.OnSuccess},
+		{key: "on_failure", to: &t.OnFailure}, {key: "on_end", to: &t.OnEnd},
+	}
+	known := fields{
 		"name": func(e entry, path string) { t.Name = p.name(e, path) },
 		"description": func(e entry, path string) {
 			if !blank(e.value) {
@@ -236,8 +240,11 @@ func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
 		"disabled":           p.boolean(&t.Disabled),
 		"schedule":           func(e entry, _ string) { schedule = e },
 		"expect":             func(e entry, _ string) { expect = e },
-		"on_missed":          func(e entry, _ string) { onMissed = e },
-	})
+	}
+	for _, h := range hooks {
+		known[h.key] = func(e entry, _ string) { h.given = e }
+	}
+	seen := p.mapping(root, "", aTaskFile, known)
 	p.missing(root, "", seen, "the task", "name", "steps")
 	if seen == nil {
 		return
@@ -256,28 +263,42 @@ func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
 	if expect.value != nil {
 		t.Expect = p.expectation(expect)
 	}
-	switch {
+	switch onMissed := hooks[0].given; {
 	case expect.value != nil && onMissed.value == nil:
 		p.fault(expect.key, "expect", "expect needs on_missed: nothing would happen when no run has completed",
 			"write the steps to be done then, as in on_missed: [{controller: NAME, settings: {...}}]; "+listControllers)
 	case expect.value == nil && onMissed.value != nil:
 		p.fault(onMissed.key, "on_missed", "on_missed needs expect: nothing says by when a run is to have completed", `write it, as in expect: {by: "06:00"}`)
 	}
-	var nodes, hook []*stepNode
+	var nodes []*stepNode
 	if steps.value != nil {
 		t.Steps, nodes = p.steps(ctx, steps)
 	}
-	if onMissed.value != nil {
-		t.OnMissed, hook = p.hookSteps(ctx, onMissed)
-	}
-	if nodes != nil {
-		all := slices.Concat(t.Steps, t.OnMissed)
-		t.Settings = p.allSettings(slices.Concat(nodes, hook), all, shared)
-		t.Steps = all[:len(t.Steps):len(t.Steps)]
-		if hook != nil {
-			t.OnMissed = all[len(t.Steps):]
+	allNodes, all := nodes, t.Steps
+	for _, h := range hooks {
+		if h.given.value == nil {
+			continue
 		}
+		var of []*stepNode
+		*h.to, of = p.hookSteps(ctx, h.given)
+		allNodes, all = slices.Concat(allNodes, of), slices.Concat(all, *h.to)
 	}
+	if nodes == nil {
+		return
+	}
+	t.Settings = p.allSettings(allNodes, all, shared)
+	copy(t.Steps, all)
+	rest := all[len(t.Steps):]
+	for _, h := range hooks {
+		rest = rest[copy(*h.to, rest):]
+	}
+}
+
+// hookList is a list of steps of the task beside its own.
+type hookList struct {
+	key   string
+	to    *[]task.Step
+	given entry
 }
 
 // name reads the name of a task or a step.

@@ -43,7 +43,7 @@ func Format(t task.Task) ([]byte, error) {
 	for _, list := range []struct {
 		key   string
 		steps []task.Step
-	}{{"steps", t.Steps}, {"on_missed", t.OnMissed}} {
+	}{{"steps", t.Steps}, {"on_missed", t.OnMissed}, {"on_success", t.OnSuccess}, {"on_failure", t.OnFailure}, {"on_end", t.OnEnd}} {
 		if list.key != "steps" && len(list.steps) == 0 {
 			continue
 		}

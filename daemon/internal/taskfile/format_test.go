@@ -149,6 +149,11 @@ func anyTask(t *rapid.T) task.Task {
 	if want.Expect != nil {
 		want.OnMissed = anySteps(t, name, duration, shared)
 	}
+	for _, hook := range []*[]task.Step{&want.OnSuccess, &want.OnFailure, &want.OnEnd} {
+		if rapid.Bool().Draw(t, "has the hook") {
+			*hook = anySteps(t, name, duration, shared)
+		}
+	}
 	return want
 }
 

@@ -90,6 +90,57 @@ steps: [{name: script-rotate, controller: script}]
 	}
 }
 
+// The hooks of a run's end are read like on_missed, each with names of its own,
+// and need nothing else.
+func TestHooksOfTheEnd(t *testing.T) {
+	got := mustParse(t, `name: x
+settings: {backup_dir: ./b}
+on_end: [{controller: script/rotate}, {controller: script/rotate}]
+on_success: [{name: a, controller: copyfiles, settings: {source: s}}]
+on_failure: [{controller: script}]
+steps: [{name: a, controller: script}]
+`)
+	var names []string
+	for _, list := range [][]task.Step{got.Steps, got.OnMissed, got.OnSuccess, got.OnFailure, got.OnEnd} {
+		for _, s := range list {
+			names = append(names, fmt.Sprintf("%s %d %s", s.Name, s.Order, s.Settings))
+		}
+		names = append(names, "")
+	}
+	const shared = `{"backup_dir":"./b"}`
+	want := []string{"a 1 " + shared, "", "", `a 1 {"backup_dir":"./b","source":"s"}`, "", "script 1 " + shared, "",
+		"script-rotate 1 " + shared, "script-rotate-2 2 " + shared, ""}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Error(diff)
+	}
+	out, err := taskfile.Format(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(`name: x
+settings:
+  backup_dir: ./b
+steps:
+- name: a
+  controller: script
+on_success:
+- name: a
+  controller: copyfiles
+  settings:
+    source: s
+on_failure:
+- name: script
+  controller: script
+on_end:
+- name: script-rotate
+  controller: script/rotate
+- name: script-rotate-2
+  controller: script/rotate
+`, string(out)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // What the task is called tells whether a time that has passed is news.
 func TestTheCheckIsToldOfWhichTask(t *testing.T) {
 	s := new(fakeSchedules)
