@@ -25,9 +25,12 @@ type Task struct {
 	Schedules        []Schedule      `json:"schedules,omitempty"` // left out in lists
 	ScheduleCount    int             `json:"schedule_count,omitempty"`
 	Expect           *Expect         `json:"expect,omitempty"`    // left out in lists
-	OnMissed         []TaskStep      `json:"on_missed,omitempty"` // left out in lists
-	Pause            *Pause          `json:"paused,omitempty"`    // while it holds
-	NextDue          *time.Time      `json:"next_due,omitempty"`  // when its schedules make the next run
+	OnMissed         []TaskStep      `json:"on_missed,omitempty"` // left out in lists, as the three below
+	OnSuccess        []TaskStep      `json:"on_success,omitempty"`
+	OnFailure        []TaskStep      `json:"on_failure,omitempty"`
+	OnEnd            []TaskStep      `json:"on_end,omitempty"`
+	Pause            *Pause          `json:"paused,omitempty"`   // while it holds
+	NextDue          *time.Time      `json:"next_due,omitempty"` // when its schedules make the next run
 	Version          uint64          `json:"version"`
 	CreatedAt        time.Time       `json:"created_at"`
 	UpdatedAt        time.Time       `json:"updated_at"`
@@ -65,11 +68,13 @@ type Run struct {
 	Failed          int        `json:"failed"`
 	Skipped         int        `json:"skipped"`
 	CancelRequested bool       `json:"cancel_requested,omitempty"`
-	Trigger         string     `json:"trigger,omitempty"` // manual, restart, schedule or on_missed
+	Trigger         string     `json:"trigger,omitempty"` // manual, restart, schedule, or its hook: on_missed, on_success, on_failure, on_end
 	StartedBy       string     `json:"started_by,omitempty"`
 	Schedule        string     `json:"schedule,omitempty"`      // that made it
 	ScheduledFor    *time.Time `json:"scheduled_for,omitempty"` // nominal time
 	RestartOf       uint64     `json:"restart_of,omitempty"`
+	HookOf          uint64     `json:"hook_of,omitempty"` // the run whose end made it
+	Hooks           []uint64   `json:"hooks,omitempty"`   // the runs that its own ends made
 	TaskVersion     uint64     `json:"task_version"`
 	CreatedAt       time.Time  `json:"created_at"`
 	StartedAt       *time.Time `json:"started_at,omitempty"`

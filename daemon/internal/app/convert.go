@@ -32,6 +32,7 @@ func taskJSON(t *task.Task, last *engine.RunView, next *api.Upcoming, now time.T
 func detail(out *api.Task, t *task.Task, at standing) {
 	out.Settings = t.Settings
 	out.Steps, out.OnMissed = stepsJSON(t.Steps), stepsJSON(t.OnMissed)
+	out.OnSuccess, out.OnFailure, out.OnEnd = stepsJSON(t.OnSuccess), stepsJSON(t.OnFailure), stepsJSON(t.OnEnd)
 	for _, s := range t.Schedules {
 		out.Schedules = append(out.Schedules, scheduleJSON(s, at))
 	}
@@ -57,7 +58,7 @@ func runJSON(v engine.RunView) api.Run {
 		Progress: v.Progress, ETASeconds: seconds(v.ETA, v.HasETA), QueuePosition: v.QueuePosition,
 		Total: v.Total, Completed: v.Completed, Failed: v.Failed, Skipped: v.Skipped,
 		CancelRequested: v.Cancel != nil, Trigger: string(v.Cause()), StartedBy: v.StartedBy,
-		Schedule: v.Schedule, ScheduledFor: utc(v.ScheduledFor), RestartOf: v.RestartOf, TaskVersion: v.DefinitionVersion,
+		Schedule: v.Schedule, ScheduledFor: utc(v.ScheduledFor), RestartOf: v.RestartOf, HookOf: v.HookOf, Hooks: v.Hooks, TaskVersion: v.DefinitionVersion,
 		CreatedAt: v.CreatedAt, StartedAt: instant(v.StartedAt), EndedAt: instant(v.EndedAt),
 	}
 }

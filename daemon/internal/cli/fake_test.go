@@ -54,6 +54,8 @@ func newBackend() *backend {
 	b.tasks["backup"].Expect = &api.Expect{By: "06:00", Days: "mon-fri", Timezone: "America/New_York", Next: hour(25, 11, 0, 0), LastRun: "backup/4"}
 	b.tasks["newsletter"].Expect = &api.Expect{By: "06:00", Timezone: "UTC", Next: hour(25, 6, 0, 0), Excused: true}
 	b.tasks["backup"].OnMissed = []api.TaskStep{{Name: "sendmail", Controller: "sendmail", Order: 1}}
+	b.tasks["backup"].OnFailure = []api.TaskStep{{Name: "ring", Controller: "noop", Order: 1}}
+	b.tasks["backup"].OnEnd = []api.TaskStep{{Name: "tidy", Controller: "noop", Order: 1}}
 	for i, status := range []string{"completed", "failed", "incomplete", "cancelled", "running"} {
 		r := &api.Run{Ref: fmt.Sprintf("backup/%d", i+1), Task: "backup", Number: uint64(i + 1), Status: status, Progress: 50,
 			Total: 4, Completed: 2, StartedBy: "ada", CreatedAt: then, StartedAt: at(i)}
@@ -71,10 +73,12 @@ func newBackend() *backend {
 		b.runs[r.Ref] = r
 	}
 	for ref, cause := range map[string]api.Run{"backup/5": {Trigger: "schedule", Schedule: "nightly", ScheduledFor: hour(24, 7, 30, 0)},
+		"backup/3": {Trigger: "on_failure", HookOf: 2},
 		"backup/4": {Trigger: "on_missed", Schedule: api.ExpectSchedule, ScheduledFor: hour(24, 5, 0, 0)}} {
 		r := b.runs[ref]
-		r.Trigger, r.Schedule, r.ScheduledFor, r.StartedBy = cause.Trigger, cause.Schedule, cause.ScheduledFor, ""
+		r.Trigger, r.Schedule, r.ScheduledFor, r.StartedBy, r.HookOf = cause.Trigger, cause.Schedule, cause.ScheduledFor, "", cause.HookOf
 	}
+	b.runs["backup/2"].Hooks = []uint64{3, 6}
 	b.tasks["backup"].LastRun = b.runs["backup/5"]
 	return b
 }
@@ -366,7 +370,7 @@ func (b *backend) Watch(ctx context.Context, ref string, send func(api.Event) er
 	}
 	r.EndedAt, r.ETASeconds = at(5), nil
 	if r.Status == "failed" {
-		r.Reason, r.Failed = "the step archive failed", 1
+		r.Reason, r.Failed, r.Hooks = "the step archive failed", 1, []uint64{43, 44}
 	}
 	b.mu.Lock()
 	*run = r

@@ -193,6 +193,9 @@ func (e *env) summary(d api.RunDetail, told *reasons) error {
 		return err
 	}
 	e.whatNext(&d.Run)
+	if list := hooks(&d.Run); list != "" {
+		e.say("its hooks:       %s", list)
+	}
 	return nil
 }
 

@@ -128,16 +128,18 @@ func (e *env) showRun(d api.RunDetail) error {
 	}
 	restart := ""
 	if d.RestartOf > 0 {
-		restart = fmt.Sprintf("%s/%d", d.Task, d.RestartOf)
+		restart = refOf(&d.Run, d.RestartOf)
 	}
 	out := head + "\n" + e.pairs([][2]string{
 		{"reason", block(d.Reason)},
+		{"hook", hookOf(&d.Run)},
 		{"made by", trigger(&d)},
 		{"progress", progress},
 		{"started", e.whenPtr(d.StartedAt) + by(d.StartedBy)},
 		{"ended", e.ended(&d.Run)},
 		{"took", took(&d.Run, e.Now())},
 		{"again", restart},
+		{"hooks", hooks(&d.Run)},
 		{"files", printable(d.WorkDir)},
 	}) + "\n"
 	if err := e.print(out); err != nil {
@@ -180,6 +182,26 @@ func trigger(d *api.RunDetail) string {
 	}
 	return ""
 }
+
+// hookOf says whose hook a run is.
+func hookOf(r *api.Run) string {
+	if r.HookOf == 0 {
+		return ""
+	}
+	return printable(r.Trigger) + " of " + refOf(r, r.HookOf)
+}
+
+// hooks names the runs that the ends of a run made.
+func hooks(r *api.Run) string {
+	var refs []string
+	for _, number := range r.Hooks {
+		refs = append(refs, refOf(r, number))
+	}
+	return strings.Join(refs, ", ")
+}
+
+// refOf names another run of the same task.
+func refOf(r *api.Run, number uint64) string { return printable(fmt.Sprintf("%s/%d", r.Task, number)) }
 
 // stepRows shows the steps of the definition, each with those of its planned
 // steps below it that run or failed.

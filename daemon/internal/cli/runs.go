@@ -91,10 +91,13 @@ func (e *env) runs(ctx context.Context, c *client.Client, args []string, opts ru
 
 // cause is who or what made a run.
 func cause(r *api.Run) string {
-	if r.Trigger == "schedule" && r.Schedule != "" {
-		return "schedule " + r.Schedule
-	}
-	if r.Trigger == "schedule" || r.Trigger == "on_missed" {
+	switch r.Trigger {
+	case "schedule":
+		if r.Schedule != "" {
+			return "schedule " + r.Schedule
+		}
+		return r.Trigger
+	case "on_missed", "on_success", "on_failure", "on_end":
 		return r.Trigger
 	}
 	return r.StartedBy

@@ -83,13 +83,24 @@ func (e *env) showTask(t api.Task) error {
 			return err
 		}
 	}
-	if err := e.table([]string{"ORDER", "STEP", "CONTROLLER", "LIMITS", "SETTINGS"}, definitionRows(t.Steps)); err != nil || len(t.OnMissed) == 0 {
+	if err := e.table([]string{"ORDER", "STEP", "CONTROLLER", "LIMITS", "SETTINGS"}, definitionRows(t.Steps)); err != nil {
 		return err
 	}
-	if err := e.print("\n"); err != nil {
-		return err
+	for _, hook := range []struct {
+		name  string
+		steps []api.TaskStep
+	}{{"ON MISSED", t.OnMissed}, {"ON SUCCESS", t.OnSuccess}, {"ON FAILURE", t.OnFailure}, {"ON END", t.OnEnd}} {
+		if len(hook.steps) == 0 {
+			continue
+		}
+		if err := e.print("\n"); err != nil {
+			return err
+		}
+		if err := e.table([]string{"ORDER", hook.name, "CONTROLLER", "LIMITS", "SETTINGS"}, definitionRows(hook.steps)); err != nil {
+			return err
+		}
 	}
-	return e.table([]string{"ORDER", "ON MISSED", "CONTROLLER", "LIMITS", "SETTINGS"}, definitionRows(t.OnMissed))
+	return nil
 }
 
 func definitionRows(steps []api.TaskStep) (rows [][]cell) {

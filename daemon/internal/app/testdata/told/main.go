@@ -1,9 +1,10 @@
-// Told is a plugin for tests of schedules: its step outputs what it was told of
+// Told is a plugin for tests of schedules and hooks: its step outputs what it was told of
 // its run, and ends when it may.
 package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 type settings struct {
 	Hold string `json:"hold,omitempty" jsonschema_description:"A named pipe: the step ends when somebody has written to it."`
 	Fail bool   `json:"fail,omitempty"`
+	Say  string `json:"say,omitempty" jsonschema_description:"What it leaves as said."`
+	Read string `json:"read,omitempty" jsonschema_description:"A step whose said it leaves as read."`
 }
 
 func main() {
@@ -28,6 +31,25 @@ func run(ctx context.Context, step *sdk.Step[settings]) error {
 	}
 	if err := step.Output("scheduled_for", told); err != nil {
 		return err
+	}
+	if of := step.Info.HookOf; of.Run > 0 {
+		if err := step.Output("hook_of", fmt.Sprintf("%s (%d) %s: %s", of.Ref, of.Run, of.Status, of.Reason)); err != nil {
+			return err
+		}
+	}
+	if say := step.Settings.Say; say != "" {
+		if err := step.Output("said", say); err != nil {
+			return err
+		}
+	}
+	if from := step.Settings.Read; from != "" {
+		var said string
+		if err := step.Input(ctx, from, "said", &said); err != nil {
+			return err
+		}
+		if err := step.Output("read", said); err != nil {
+			return err
+		}
 	}
 	if step.Settings.Fail {
 		return sdk.Permanent(os.ErrInvalid)
