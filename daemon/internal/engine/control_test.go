@@ -217,6 +217,9 @@ func TestRetentionKeepsToTheTask(t *testing.T) {
 		w.apply(def(name, step("a", 0)))
 		w.ends(w.submit(name), task.RunCompleted)
 	}
+	w.stop() // no cleaning is to meet what cannot be read
+	w.reopen()
+	w.start()
 	w.db.set(func(d *db) { d.unreadable = 1 })
 	w.submit("t")
 	w.bell.await(t, "the runner to give up", func() bool {

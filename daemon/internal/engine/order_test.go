@@ -292,6 +292,8 @@ func TestATaskThatCannotGetADirectoryFails(t *testing.T) {
 		t.Errorf("the run is %s: %s", run.Status, run.Reason)
 	}
 	w.wantCalls()
+	// Its end is seen before its log has a line.
+	w.stop()
 	if w.log.closed["t/1"] != 1 {
 		t.Errorf("its log was closed %d times", w.log.closed["t/1"])
 	}
