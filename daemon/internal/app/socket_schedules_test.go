@@ -152,6 +152,18 @@ func TestAnExpectationIsExplained(t *testing.T) {
 	if d, faults := a.applied(text); d.Deadline == nil || d.Deadline.Excused {
 		t.Errorf("a day later: %+v %q", d.Deadline, faults)
 	}
+	if _, err := a.Pause(t.Context(), "watched", api.PauseRequest{For: "30h"}); err != nil {
+		t.Fatal(err)
+	}
+	if d, faults := a.applied(text); d.Deadline == nil || !d.Deadline.At.Equal(first.Add(48*time.Hour)) {
+		t.Errorf("paused beyond the next one: %+v %q", d.Deadline, faults)
+	}
+	if _, err := a.Pause(t.Context(), "watched", api.PauseRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if d, faults := a.applied(text); d.Deadline != nil {
+		t.Errorf("paused for good: %+v %q", d.Deadline, faults)
+	}
 }
 
 // What was good when it was saved stays good: a file may be applied for ever.

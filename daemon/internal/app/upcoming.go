@@ -59,13 +59,17 @@ func (b *backend) wouldRun(t task.Task, now time.Time) (*api.Upcoming, error) {
 }
 
 // wouldJudge is when the expectation of the task is judged next once it is saved
-// like that; nil: it has none, or is disabled.
+// like that; nil: it has none, or is held.
 func (b *backend) wouldJudge(t task.Task, now time.Time) (*api.Deadline, error) {
 	if t.Expect == nil || t.Disabled {
 		return nil, nil
 	}
 	since := now.Truncate(time.Second)
-	if saved, err := b.engine.Task(t.Name); err == nil && saved.Expect != nil && *saved.Expect == *t.Expect {
+	saved, err := b.engine.Task(t.Name)
+	if err == nil {
+		t.Pause = saved.Pause // which no file says anything of
+	}
+	if err == nil && saved.Expect != nil && *saved.Expect == *t.Expect {
 		at, err := b.standing(&saved)
 		if err != nil {
 			return nil, err
@@ -79,7 +83,10 @@ func (b *backend) wouldJudge(t task.Task, now time.Time) (*api.Deadline, error) 
 		return nil, nil
 	}
 	next := rule.Next(now)
-	if next.IsZero() {
+	if t.Held(next) && !t.Pause.Until.IsZero() {
+		next = rule.Next(t.Pause.Until.Add(-time.Nanosecond))
+	}
+	if next.IsZero() || t.Held(next) {
 		return nil, nil
 	}
 	return &api.Deadline{At: next.UTC(), Timezone: t.Expect.Timezone, Excused: schedule.Excused(rule, since, next)}, nil
