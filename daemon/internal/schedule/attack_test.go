@@ -149,3 +149,20 @@ func TestCrashAtEachCommit(t *testing.T) {
 		}
 	}
 }
+
+// A chunk holds back what a policy may still want: here it ends in the midst of
+// the times that are made up for.
+func TestChunkHoldsBackWhatIsMadeUpFor(t *testing.T) {
+	s := newStand(t)
+	all := missed(everySecond(), task.MissedAll)
+	all.MissedLimit = task.MaxMissedLimit
+	s.save("00:00:00", plan(all))
+	s.look(fmt.Sprintf("00:%02d:%02d", (chunkSize+20)/60, (chunkSize+20)%60))
+	if n := len(s.store.submits); n != MaxQueued {
+		t.Errorf("%d runs", n)
+	}
+	first := s.store.submits[0].ScheduledFor
+	if want := on("00:00:00").Add((chunkSize + 20 - task.MaxMissedLimit) * time.Second); !first.Equal(want) {
+		t.Errorf("the first is for %v, want %v", first, want)
+	}
+}

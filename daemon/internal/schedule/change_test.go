@@ -256,3 +256,13 @@ func TestFixedDelay(t *testing.T) {
 		s.wantNext("s", "3 00:00")
 	})
 }
+
+// A series ends with its timing, even if the new one begins in the very second of
+// its last time: what is left of it after the clock is set back is counted by one rule.
+func TestSeriesEndsWithItsTiming(t *testing.T) {
+	s := newStand(t)
+	s.save("00:00:00", disabled(plan(hourly())))
+	s.save("02:00:00", disabled(plan(task.Schedule{Cron: "30 * * * *"})))
+	s.save("04:00:00", plan(task.Schedule{Cron: "30 * * * *"}))
+	s.want("s", "01:00..02:00 x2 paused: the task was disabled", "02:30..03:30 x2 paused: the task was disabled")
+}
