@@ -85,7 +85,7 @@ type Slot struct {
 	Schedule string     `json:"schedule"` // "@expect" for deadlines of an expectation
 	First    time.Time  `json:"first"`    // nominal
 	Last     time.Time  `json:"last"`     // nominal
-	Count    int        `json:"count"`
+	Count    int        `json:"count"`         // 0: too many to be counted
 	Due      *time.Time `json:"due,omitempty"` // of a single one: with its jitter
 	// Outcome is ran, ran_late, overlapped, missed, paused or outside_window; of
 	// a deadline met, unmet or excused.

@@ -144,8 +144,11 @@ func slotRows(slots []api.Slot, schedules bool) (head []string, rows [][]cell) {
 // slotNote says how often, how late and why.
 func slotNote(s api.Slot, first string) string {
 	var notes []string
-	if s.Count > 1 {
+	switch {
+	case s.Count > 1:
 		notes = append(notes, count(s.Count, "time")+" since "+first)
+	case s.Count == 0: // too many for the daemon to count
+		notes = append(notes, "many times since "+first)
 	}
 	if s.LateSeconds != nil && *s.LateSeconds >= 1 {
 		notes = append(notes, span(time.Duration(*s.LateSeconds*float64(time.Second)))+" late")
