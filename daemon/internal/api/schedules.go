@@ -82,9 +82,9 @@ type Upcoming struct {
 // way.
 type Slot struct {
 	Task     string     `json:"task"`
-	Schedule string     `json:"schedule"` // "@expect" for deadlines of an expectation
-	First    time.Time  `json:"first"`    // nominal
-	Last     time.Time  `json:"last"`     // nominal
+	Schedule string     `json:"schedule"`      // "@expect" for deadlines of an expectation
+	First    time.Time  `json:"first"`         // nominal
+	Last     time.Time  `json:"last"`          // nominal
 	Count    int        `json:"count"`         // 0: too many to be counted
 	Due      *time.Time `json:"due,omitempty"` // of a single one: with its jitter
 	// Outcome is ran, ran_late, overlapped, missed, paused or outside_window; of
