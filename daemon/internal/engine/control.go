@@ -106,7 +106,7 @@ func (e *Engine) Continue(ctx context.Context, id task.RunID, by string) (task.R
 	if err := e.mayBegin(); err != nil {
 		return task.Run{}, err
 	}
-	release, err := e.claim(id)
+	release, err := e.claim(ctx, id)
 	if err != nil {
 		return task.Run{}, err
 	}

@@ -288,7 +288,10 @@ func TestWhatIsContinuedIsNeitherForgottenNorStripped(t *testing.T) {
 	}
 	w.log.mu.Unlock()
 	close(open)
-	w.ends(first, task.RunCompleted)
+	w.bell.await(t, "t/1 to end, and to go as well", func() bool {
+		_, err := w.e.Find("t/1")
+		return errors.Is(err, task.ErrNotFound)
+	})
 }
 
 // The files of a run that did not complete are as large as what it was about;

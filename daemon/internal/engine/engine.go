@@ -43,12 +43,12 @@ type Engine struct {
 	stopping bool
 	queue    []queued // first come first served
 	runners  map[task.RunID]*runner
-	carried  map[string]int      // how many runners a turn has
-	busy     map[task.RunID]bool // runs that a control call is changing
-	recheck  bool                // a look at the queue is planned
-	stopped  chan struct{}       // closed when it begins to stop
-	moved    chan struct{}       // closed at the next change of queue or runners; nil: nobody waits for it
-	done     sync.WaitGroup      // runners, cleaning and replacing
+	carried  map[string]int               // how many runners a turn has
+	busy     map[task.RunID]chan struct{} // runs that are claimed; closed when they are free
+	recheck  bool                         // a look at the queue is planned
+	stopped  chan struct{}                // closed when it begins to stop
+	moved    chan struct{}                // closed at the next change of queue or runners; nil: nobody waits for it
+	done     sync.WaitGroup               // runners, cleaning and replacing
 }
 
 // New makes an engine; Start sets it going.
@@ -59,7 +59,7 @@ func New(c Config) (*Engine, error) {
 	if c.Jitter == nil {
 		c.Jitter = fifthEitherWay
 	}
-	return &Engine{Config: c, stopped: make(chan struct{}), runners: map[task.RunID]*runner{}, carried: map[string]int{}, busy: map[task.RunID]bool{}}, nil
+	return &Engine{Config: c, stopped: make(chan struct{}), runners: map[task.RunID]*runner{}, carried: map[string]int{}, busy: map[task.RunID]chan struct{}{}}, nil
 }
 
 // Start takes up what the last life of the daemon left: runs that were running
@@ -175,23 +175,35 @@ func (e *Engine) runner(id task.RunID) *runner {
 	return e.runners[id]
 }
 
-// claim keeps other control calls off a run that is not carried out. The
-// caller calls the returned function when it is through.
-func (e *Engine) claim(id task.RunID) (release func(), err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch {
-	case e.stopping:
-		return nil, task.ErrStopping
-	case e.busy[id]:
-		return nil, fmt.Errorf("another request is changing this run: %w", task.ErrState)
-	}
-	e.busy[id] = true
-	return func() {
+// claim keeps others off a run that is not carried out: control calls, and the
+// cleaning behind runs. It waits while somebody else has it. The caller calls
+// the returned function when it is through.
+func (e *Engine) claim(ctx context.Context, id task.RunID) (release func(), err error) {
+	mine := make(chan struct{})
+	for {
 		e.mu.Lock()
-		delete(e.busy, id)
+		theirs, taken := e.busy[id]
+		switch {
+		case e.stopping:
+			e.mu.Unlock()
+			return nil, task.ErrStopping
+		case !taken:
+			e.busy[id] = mine
+			e.mu.Unlock()
+			return func() {
+				e.mu.Lock()
+				delete(e.busy, id)
+				e.mu.Unlock()
+				close(mine)
+			}, nil
+		}
 		e.mu.Unlock()
-	}, nil
+		select {
+		case <-theirs:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // persist commits fn and does not take a full disk for an answer: it waits

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"time"
 
 	"github.com/stepd/stepd/daemon/internal/task"
@@ -55,7 +56,7 @@ const forgetBatch = 50
 // forget deletes one ended run. The files go first: a crash in between leaves
 // a run without its log, and the next try ends it.
 func (e *Engine) forget(run task.Run) error {
-	release, err := e.claim(run.ID)
+	release, err := e.claim(context.Background(), run.ID)
 	if err != nil {
 		return err
 	}
@@ -146,7 +147,7 @@ func (e *Engine) strip(name string, before task.RunID) {
 // stripOne says first that the files are gone: a crash in between leaves files
 // that the next start of the daemon finds, and no run that goes on without them.
 func (e *Engine) stripOne(run task.Run) error {
-	release, err := e.claim(run.ID)
+	release, err := e.claim(context.Background(), run.ID)
 	if err != nil {
 		return err
 	}

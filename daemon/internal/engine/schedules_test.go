@@ -197,7 +197,7 @@ func TestWhatWasContinuedSinceIsNotReplaced(t *testing.T) {
 	w.step(blocking, "a", task.StepRunning)
 	w.clock.advance(time.Second)
 	id := w.fires("t", due(replaces))
-	w.bell.await(t, "the wish to cancel", func() bool { return w.run(blocking).Cancel != nil })
+	w.bell.await(t, "the wish to cancel", func() bool { return w.stored(blocking).Cancel != nil })
 	w.clock.advance(time.Second)
 	w.goOn(failed)
 	w.step(failed, "a", task.StepRunning)

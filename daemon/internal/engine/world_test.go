@@ -164,6 +164,20 @@ func (w *world) run(id task.RunID) engine.RunView {
 }
 
 // steps returns all steps of the run by full name.
+// stored is the run as it was committed: the bell rings for that, while what the
+// engine shows may follow a moment later.
+func (w *world) stored(id task.RunID) (run task.Run) {
+	w.t.Helper()
+	err := w.db.View(func(rd engine.Reader) (err error) {
+		run, err = rd.Run(id)
+		return err
+	})
+	if err != nil {
+		w.t.Fatalf("run: %v", err)
+	}
+	return run
+}
+
 func (w *world) steps(id task.RunID) map[string]engine.StepView {
 	w.t.Helper()
 	list, _, err := w.e.Steps(w.run(id), nil, math.MaxInt)
