@@ -1,6 +1,10 @@
 package api
 
-import "context"
+import (
+	"context"
+	"slices"
+	"strings"
+)
 
 // Backend is all that the server needs of the daemon: submit, control, query
 // and watch. Errors are *Error, or the context's; everything else is answered as
@@ -11,15 +15,34 @@ type Backend interface {
 	Status(ctx context.Context) (Status, error)
 	Plugins(ctx context.Context) (PluginList, error)
 
+	WhoAmI(ctx context.Context, who Caller) (Who, error)
+	Secrets(ctx context.Context) (SecretList, error)
+	Audit(ctx context.Context, query AuditQuery) (Page[AuditEntry], error)
+
 	// Validate returns an *Error with the problems of all files, if there are any.
 	Validate(ctx context.Context, files []TaskFile) (ValidateResult, error)
 	Apply(ctx context.Context, who Caller, request ApplyRequest) (ApplyResult, error)
-	Tasks(ctx context.Context, after string, limit int) (Page[Task], error)
+
+	Tasks(ctx context.Context, query TaskQuery) (Page[Task], error)
 	Task(ctx context.Context, name string) (Task, error)
-	DeleteTask(ctx context.Context, who Caller, name string) error
+	Definition(ctx context.Context, name string) (Definition, error)
+	// Export pages through the definitions of all tasks in the order of names.
+	Export(ctx context.Context, after string, limit int) (Page[Definition], error)
+	CreateTask(ctx context.Context, who Caller, request SaveRequest) (Saved, error)
+	ReplaceTask(ctx context.Context, who Caller, name string, request SaveRequest) (Saved, error)
+	PatchTask(ctx context.Context, who Caller, name string, request PatchRequest) (Saved, error)
+	// DeleteTask deletes whatever version is there for version 0.
+	DeleteTask(ctx context.Context, who Caller, name string, version uint64) error
 	SetDisabled(ctx context.Context, who Caller, name string, disabled bool) (Task, error)
 	Pause(ctx context.Context, who Caller, name string, request PauseRequest) (Task, error)
 	Resume(ctx context.Context, who Caller, name string) (Task, error)
+
+	TaskSteps(ctx context.Context, name string) (Page[TaskStep], error)
+	TaskStep(ctx context.Context, name, step string) (TaskStep, error)
+	AddStep(ctx context.Context, who Caller, name string, request StepRequest) (Saved, error)
+	PatchStep(ctx context.Context, who Caller, name, step string, request PatchRequest) (Saved, error)
+	OrderSteps(ctx context.Context, who Caller, name string, request OrderRequest) (Saved, error)
+	DeleteStep(ctx context.Context, who Caller, name, step string, version uint64) (Saved, error)
 
 	// Next pages through the runs that schedules will make, the earliest first:
 	// one for each schedule, its next.
@@ -31,33 +54,59 @@ type Backend interface {
 	ExplainTask(ctx context.Context, query ExplainQuery) (Explanations, error)
 
 	Start(ctx context.Context, who Caller, request RunRequest) (Run, error)
-	Cancel(ctx context.Context, who Caller, ref string) (Run, error)
-	Continue(ctx context.Context, who Caller, ref string) (Run, error)
-	Restart(ctx context.Context, who Caller, ref string) (Run, error)
+	StartBatch(ctx context.Context, who Caller, request BatchRequest) (BatchResult, error)
+	Cancel(ctx context.Context, who Caller, ref string, request CancelRequest) (Run, error)
+	Continue(ctx context.Context, who Caller, ref string, request AgainRequest) (Run, error)
+	Restart(ctx context.Context, who Caller, ref string, request AgainRequest) (Run, error)
 	Runs(ctx context.Context, query RunQuery) (Page[Run], error)
 	Run(ctx context.Context, ref string) (RunDetail, error)
-	// Steps pages through all steps of a run, planned ones too.
-	Steps(ctx context.Context, ref, after string, limit int) (Page[Step], error)
+	Steps(ctx context.Context, ref string, query StepQuery) (Page[Step], error)
+	// Step is one step: "tables", or "tables/actor" for a planned one.
+	Step(ctx context.Context, ref, step string) (StepDetail, error)
 
 	// Watch sends events until ctx ends or send fails: of one run, until it has
 	// ended too (ref set), or of all. send is never called concurrently.
 	Watch(ctx context.Context, ref string, send func(Event) error) error
 	// Logs sends the lines of a run, with follow until the run has ended.
-	Logs(ctx context.Context, ref string, follow bool, send func(LogLine) error) error
+	Logs(ctx context.Context, ref string, query LogQuery, send func(LogLine) error) error
 }
 
-// Caller is who asks: the peer's credentials on the socket.
+// Caller is who asks: the peer's credentials on the socket, and what follows
+// from them. The server has checked the role that a route needs, except for
+// starting and controlling runs, which the task's starters may do as well: there
+// the backend decides, by MayRun.
 type Caller struct {
-	UID  uint32
-	GID  uint32
-	PID  int32
-	Name string // user name, or the uid in digits
+	UID    uint32
+	GID    uint32
+	PID    int32
+	Name   string   // user name, or the uid in digits
+	Groups []string // names of all its groups, or their numbers
+	Role   Role
+	ActFor string // set by administrators alone
 }
 
-// RunQuery selects runs, newest first.
-type RunQuery struct {
-	Task   string
-	Status string
-	After  string // Page.Next of the page before
-	Limit  int    // 0 means 50, at most 500
+// By is the name under which the act is kept.
+func (c Caller) By() string {
+	if c.ActFor != "" {
+		return c.ActFor
+	}
+	return c.Name
+}
+
+// MayRun reports whether the caller may start and control runs of a task with
+// these starters (Task.Starter).
+func (c Caller) MayRun(starter []string) bool {
+	switch {
+	case c.Role == RoleAdmin:
+		return true
+	case len(starter) == 0:
+		return c.Role == RoleRunner
+	}
+	for _, one := range starter {
+		group, isGroup := strings.CutPrefix(one, "@")
+		if isGroup && slices.Contains(c.Groups, group) || !isGroup && one == c.Name {
+			return true
+		}
+	}
+	return false
 }

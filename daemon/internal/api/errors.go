@@ -12,6 +12,7 @@ const (
 	CodeExists   Code = "exists"
 	CodeConflict Code = "conflict" // changed meanwhile
 	CodeState    Code = "state"    // not possible now, with the reason
+	CodeConfirm  Code = "confirm"  // it would do something twice; say again: true to have it done
 	CodeDenied   Code = "denied"
 	CodeDiskFull Code = "disk_full"
 	CodeStopping Code = "stopping" // the daemon is on its way out
@@ -28,7 +29,7 @@ func (c Code) HTTPStatus() int {
 		return http.StatusUnprocessableEntity
 	case CodeNotFound:
 		return http.StatusNotFound
-	case CodeExists, CodeConflict, CodeState:
+	case CodeExists, CodeConflict, CodeState, CodeConfirm:
 		return http.StatusConflict
 	case CodeDenied:
 		return http.StatusForbidden
@@ -50,6 +51,15 @@ type Error struct {
 	Message  string    `json:"message"`
 	Hint     string    `json:"hint,omitempty"`     // what to do
 	Problems []Problem `json:"problems,omitempty"` // of task files
+
+	// Of a conflict: the version that the task has now, and what has changed since
+	// the one that the request was made for; of apply, each task that stands
+	// against it.
+	Version uint64    `json:"version,omitempty"`
+	Changes []Change  `json:"changes,omitempty"`
+	Tasks   []Applied `json:"tasks,omitempty"`
+	// Of confirm: the steps that would be done again, the first 20.
+	Steps []string `json:"steps,omitempty"`
 }
 
 func (e *Error) Error() string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -34,6 +35,26 @@ func (w workspaces) path(run task.Run) string {
 func (w workspaces) Make(run task.Run) (string, error) {
 	path := w.path(run)
 	return path, os.MkdirAll(path, 0o700)
+}
+
+// Size counts what files say that they hold, not the blocks of the disk.
+func (w workspaces) Size(run task.Run) (size int64, err error) {
+	err = filepath.WalkDir(w.path(run), func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		}
+		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+			size += info.Size()
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("measure the directory of run %s: %w", run.Ref(), err)
+	}
+	return size, nil
 }
 
 func (w workspaces) Remove(run task.Run) error {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"github.com/stepd/stepd/daemon/internal/api"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -84,7 +85,7 @@ name: another
 			t.Fatalf("%s said:\n%s", command, faults)
 		}
 	}
-	if list, err := d.Tasks(t.Context(), "", 0); err != nil || len(list.Items) > 0 {
+	if list, err := d.Tasks(t.Context(), api.TaskQuery{}); err != nil || len(list.Items) > 0 {
 		t.Errorf("saved: %+v, %v", list.Items, err)
 	}
 	for _, text := range []string{"", "name: x\nsteps: []\n", "name: x\n", "\x00", "- 1\n", "name: [", "name: x\nsteps:\n- {name: a, controller: noop}\n- &a [*a]\n"} {
@@ -93,7 +94,7 @@ name: another
 			t.Errorf("%q: exit code %d\n%s", text, code, faults)
 		}
 	}
-	if list, err := d.Tasks(t.Context(), "", 0); err != nil || len(list.Items) > 0 {
+	if list, err := d.Tasks(t.Context(), api.TaskQuery{}); err != nil || len(list.Items) > 0 {
 		t.Errorf("saved: %+v, %v", list.Items, err)
 	}
 	// The good file was held back for the bad one's sake alone.

@@ -116,7 +116,8 @@ func (b *backend) Apply(ctx context.Context, who api.Caller, request api.ApplyRe
 	return result, nil
 }
 
-func (b *backend) Tasks(_ context.Context, after string, limit int) (api.Page[api.Task], error) {
+func (b *backend) Tasks(_ context.Context, query api.TaskQuery) (api.Page[api.Task], error) {
+	after, limit := query.After, query.Limit
 	page := api.Page[api.Task]{Items: []api.Task{}}
 	tasks, last, more, err := b.engine.Tasks(after, pageSize(limit))
 	if err != nil {
@@ -174,7 +175,7 @@ func (b *backend) wholeTask(t task.Task, last *engine.RunView) (api.Task, error)
 	return out, nil
 }
 
-func (b *backend) DeleteTask(ctx context.Context, _ api.Caller, name string) error {
+func (b *backend) DeleteTask(ctx context.Context, _ api.Caller, name string, _ uint64) error {
 	return apiError(b.engine.DeleteTask(ctx, name))
 }
 
@@ -192,15 +193,15 @@ func (b *backend) Start(ctx context.Context, who api.Caller, request api.RunRequ
 	return b.answer(run, err)
 }
 
-func (b *backend) Cancel(ctx context.Context, who api.Caller, ref string) (api.Run, error) {
+func (b *backend) Cancel(ctx context.Context, who api.Caller, ref string, _ api.CancelRequest) (api.Run, error) {
 	return b.control(ref, func(id task.RunID) (task.Run, error) { return b.engine.Cancel(ctx, id, who.Name) })
 }
 
-func (b *backend) Continue(ctx context.Context, who api.Caller, ref string) (api.Run, error) {
+func (b *backend) Continue(ctx context.Context, who api.Caller, ref string, _ api.AgainRequest) (api.Run, error) {
 	return b.control(ref, func(id task.RunID) (task.Run, error) { return b.engine.Continue(ctx, id, who.Name) })
 }
 
-func (b *backend) Restart(ctx context.Context, who api.Caller, ref string) (api.Run, error) {
+func (b *backend) Restart(ctx context.Context, who api.Caller, ref string, _ api.AgainRequest) (api.Run, error) {
 	return b.control(ref, func(id task.RunID) (task.Run, error) { return b.engine.Restart(ctx, id, who.Name) })
 }
 
@@ -290,7 +291,8 @@ func (b *backend) Run(_ context.Context, ref string) (api.RunDetail, error) {
 	return detail, nil
 }
 
-func (b *backend) Steps(_ context.Context, ref, after string, limit int) (api.Page[api.Step], error) {
+func (b *backend) Steps(_ context.Context, ref string, query api.StepQuery) (api.Page[api.Step], error) {
+	after, limit := query.After, query.Limit
 	page := api.Page[api.Step]{Items: []api.Step{}}
 	run, err := b.engine.Find(ref)
 	if err != nil {
@@ -342,7 +344,8 @@ func (b *backend) Watch(ctx context.Context, ref string, send func(api.Event) er
 	return apiError(b.engine.Watch(ctx, id, func(e engine.Event) error { return send(eventJSON(e)) }))
 }
 
-func (b *backend) Logs(ctx context.Context, ref string, follow bool, send func(api.LogLine) error) error {
+func (b *backend) Logs(ctx context.Context, ref string, query api.LogQuery, send func(api.LogLine) error) error {
+	follow := query.Follow
 	run, err := b.engine.Find(ref)
 	if err != nil {
 		return apiError(err)

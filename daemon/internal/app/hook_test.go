@@ -47,7 +47,7 @@ steps:
 		t.Errorf("the task is %+v, %v", task, err)
 	}
 	var said []string
-	err = s.Logs(t.Context(), failed, false, func(l api.LogLine) error {
+	err = s.Logs(t.Context(), failed, api.LogQuery{}, func(l api.LogLine) error {
 		said = append(said, l.Message)
 		return nil
 	})

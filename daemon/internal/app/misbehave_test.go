@@ -217,7 +217,7 @@ func TestLogFloodIsBounded(t *testing.T) {
 		t.Errorf("the heap grew by %d KiB", grown>>10)
 	}
 	lines, dropped := 0, false
-	err := d.Logs(t.Context(), ref, false, func(l api.LogLine) error {
+	err := d.Logs(t.Context(), ref, api.LogQuery{}, func(l api.LogLine) error {
 		lines++
 		dropped = dropped || strings.Contains(l.Message, "lines dropped")
 		return nil
@@ -270,7 +270,7 @@ func TestCancelOfADeafStep(t *testing.T) {
 				return false
 			})
 			from := time.Now()
-			run, err := d.Cancel(t.Context(), ref)
+			run, err := d.Cancel(t.Context(), ref, api.CancelRequest{})
 			if err != nil || !run.CancelRequested && run.Status != "cancelled" {
 				t.Fatalf("cancel: %+v, %v", run, err)
 			}

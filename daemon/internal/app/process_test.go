@@ -308,7 +308,7 @@ func steps(t testing.TB, c *client.Client, ref string) map[string]api.Step {
 	t.Helper()
 	all := map[string]api.Step{}
 	for after, more := "", true; more; more = after != "" {
-		page, err := c.Steps(t.Context(), ref, after, api.MaxPage)
+		page, err := c.Steps(t.Context(), ref, api.StepQuery{After: after, Limit: api.MaxPage})
 		if err != nil {
 			t.Fatalf("steps of %s: %v", ref, err)
 		}

@@ -200,7 +200,7 @@ steps: [{name: one, controller: told}]`)
 	s.ends("tick/3", "completed")
 	s.wantOutcomes("tick", "every", 2, "20:01 ran", "20:02 ran")
 	lines := 0
-	err := s.Logs(t.Context(), "tick/2", false, func(l api.LogLine) error {
+	err := s.Logs(t.Context(), "tick/2", api.LogQuery{}, func(l api.LogLine) error {
 		if l.Message == "the run starts, scheduled for 2026-11-24 20:01 (every)" {
 			lines++
 		}
@@ -356,7 +356,7 @@ steps: [{name: one, controller: told}]`)
 	s.clock.advance(time.Hour)
 	s.ends("tick/1", "completed")
 	s.clock.set(evening.Add(2 * time.Hour)) // no timer fires
-	if err := s.DeleteTask(t.Context(), "tick"); err != nil {
+	if err := s.DeleteTask(t.Context(), "tick", 0); err != nil {
 		t.Fatal(err)
 	}
 	s.clock.advance(5 * time.Hour)

@@ -236,7 +236,7 @@ func (a *asked) status(name string) string {
 	if task.NextDue != nil {
 		due = task.NextDue.UTC().Format("01-02 15:04")
 	}
-	page, err := a.Tasks(a.t.Context(), "", 0)
+	page, err := a.Tasks(a.t.Context(), api.TaskQuery{})
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func TestStopEndsDeafSteps(t *testing.T) {
 	if run.Status != "running" {
 		t.Errorf("the run is %s: %s", run.Status, run.Reason)
 	}
-	if _, err := d.Cancel(t.Context(), ref); err != nil {
+	if _, err := d.Cancel(t.Context(), ref, api.CancelRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	if run := await(t, d.Client, ref); run.Status != "cancelled" {
@@ -148,7 +148,7 @@ func TestUnusableDatabaseIsLeftAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			d = p.start(t)
-			if list, err := d.Tasks(t.Context(), "", 0); err != nil || len(list.Items) > 0 {
+			if list, err := d.Tasks(t.Context(), api.TaskQuery{}); err != nil || len(list.Items) > 0 {
 				t.Errorf("%v, %v", list.Items, err)
 			}
 			d.stop(t)

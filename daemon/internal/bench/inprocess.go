@@ -45,6 +45,8 @@ func (w workspaces) path(run task.Run) string {
 func (w workspaces) Make(run task.Run) (string, error) {
 	return w.path(run), os.MkdirAll(w.path(run), 0o700)
 }
+func (w workspaces) Size(task.Run) (int64, error) { return 0, nil }
+
 func (w workspaces) Remove(run task.Run) error { return os.RemoveAll(w.path(run)) }
 
 func openWorld(o options, name string, maxRuns int) (*world, error) {

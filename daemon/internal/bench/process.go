@@ -128,7 +128,7 @@ func tenths(ctx context.Context, d *daemon, ref string, n int) (first, last time
 }
 
 func step(ctx context.Context, d *daemon, ref string, n int) (api.Step, error) {
-	page, err := d.client.Steps(ctx, ref, fmt.Sprintf("0.%d", n-1), 1)
+	page, err := d.client.Steps(ctx, ref, api.StepQuery{After: fmt.Sprintf("0.%d", n-1), Limit: 1})
 	if err != nil {
 		return api.Step{}, err
 	}

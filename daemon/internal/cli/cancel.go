@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stepd/stepd/daemon/internal/api"
 	"github.com/stepd/stepd/daemon/internal/api/client"
 )
 
@@ -20,7 +21,7 @@ stepd run show REF --follow does.`,
 		Args:              exactly("REF"),
 		ValidArgsFunction: e.completeAliveRuns,
 		RunE: e.run(func(ctx context.Context, c *client.Client, args []string) error {
-			r, err := c.Cancel(ctx, args[0])
+			r, err := c.Cancel(ctx, args[0], api.CancelRequest{})
 			if err != nil {
 				return unknown(ctx, c, args[0], err)
 			}

@@ -24,7 +24,7 @@ func (e *env) completeTasks(cmd *cobra.Command, args []string, _ string) ([]stri
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
 	defer cancel()
-	page, err := e.client().Tasks(ctx, "", api.MaxPage)
+	page, err := e.client().Tasks(ctx, api.TaskQuery{Limit: api.MaxPage})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

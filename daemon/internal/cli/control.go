@@ -21,7 +21,7 @@ func newRestart(e *env) *cobra.Command {
 stepd continue`, (*client.Client).Restart)
 }
 
-func control(e *env, verb, short, long string, act func(*client.Client, context.Context, string) (api.Run, error)) *cobra.Command {
+func control(e *env, verb, short, long string, act func(*client.Client, context.Context, string, api.AgainRequest) (api.Run, error)) *cobra.Command {
 	var opts followOptions
 	cmd := &cobra.Command{
 		Use:   verb + " REF",
@@ -33,7 +33,7 @@ run's.`,
 		Args:              exactly("REF"),
 		ValidArgsFunction: e.completeRuns,
 		RunE: e.run(func(ctx context.Context, c *client.Client, args []string) error {
-			r, err := act(c, ctx, args[0])
+			r, err := act(c, ctx, args[0], api.AgainRequest{})
 			if err != nil {
 				return unknown(ctx, c, args[0], err)
 			}

@@ -15,10 +15,11 @@ import (
 // backend plays the daemon's part by a script: tasks and runs that are made
 // up, the events of a run one by one, and faults where a file has "fault" in it.
 type backend struct {
-	mu    sync.Mutex
-	tasks map[string]*api.Task
-	runs  map[string]*api.Run
-	empty bool
+	api.Backend // of what is not faked
+	mu          sync.Mutex
+	tasks       map[string]*api.Task
+	runs        map[string]*api.Run
+	empty       bool
 	// hold, when set, keeps a watched run going until it is closed.
 	hold chan struct{}
 
@@ -169,7 +170,7 @@ func (b *backend) Apply(_ context.Context, _ api.Caller, r api.ApplyRequest) (ap
 	return result, nil
 }
 
-func (b *backend) Tasks(context.Context, string, int) (api.Page[api.Task], error) {
+func (b *backend) Tasks(context.Context, api.TaskQuery) (api.Page[api.Task], error) {
 	var page api.Page[api.Task]
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -196,7 +197,7 @@ func (b *backend) Task(_ context.Context, name string) (api.Task, error) {
 	return full, nil
 }
 
-func (b *backend) DeleteTask(_ context.Context, _ api.Caller, name string) error {
+func (b *backend) DeleteTask(_ context.Context, _ api.Caller, name string, _ uint64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.tasks[name] == nil {
@@ -249,7 +250,7 @@ func (b *backend) find(ref string) (*api.Run, error) {
 	return nil, notFound("there is no run %s", ref)
 }
 
-func (b *backend) Cancel(_ context.Context, _ api.Caller, ref string) (api.Run, error) {
+func (b *backend) Cancel(_ context.Context, _ api.Caller, ref string, _ api.CancelRequest) (api.Run, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r, err := b.find(ref)
@@ -263,7 +264,7 @@ func (b *backend) Cancel(_ context.Context, _ api.Caller, ref string) (api.Run, 
 	return *r, nil
 }
 
-func (b *backend) Continue(_ context.Context, _ api.Caller, ref string) (api.Run, error) {
+func (b *backend) Continue(_ context.Context, _ api.Caller, ref string, _ api.AgainRequest) (api.Run, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r, err := b.find(ref)
@@ -277,7 +278,7 @@ func (b *backend) Continue(_ context.Context, _ api.Caller, ref string) (api.Run
 	return *r, nil
 }
 
-func (b *backend) Restart(ctx context.Context, who api.Caller, ref string) (api.Run, error) {
+func (b *backend) Restart(ctx context.Context, who api.Caller, ref string, _ api.AgainRequest) (api.Run, error) {
 	b.mu.Lock()
 	r, err := b.find(ref)
 	b.mu.Unlock()
@@ -323,7 +324,7 @@ func (b *backend) Run(_ context.Context, ref string) (api.RunDetail, error) {
 	return d, nil
 }
 
-func (b *backend) Steps(context.Context, string, string, int) (api.Page[api.Step], error) {
+func (b *backend) Steps(context.Context, string, api.StepQuery) (api.Page[api.Step], error) {
 	return api.Page[api.Step]{}, nil
 }
 
@@ -378,7 +379,7 @@ func (b *backend) Watch(ctx context.Context, ref string, send func(api.Event) er
 	return send(api.Event{Type: "run", Run: r})
 }
 
-func (b *backend) Logs(_ context.Context, ref string, _ bool, send func(api.LogLine) error) error {
+func (b *backend) Logs(_ context.Context, ref string, _ api.LogQuery, send func(api.LogLine) error) error {
 	for i, l := range []api.LogLine{
 		{Level: "info", Message: "the run begins"},
 		{Level: "warn", Step: "tables", Message: "a \x1b[31mred\x1b[0m row", Fields: json.RawMessage(`{"table":"film","n":3,"why":"two words"}`)},

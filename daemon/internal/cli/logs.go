@@ -41,7 +41,7 @@ func (e *env) logs(ctx context.Context, c *client.Client, ref string, follow boo
 	printed := 0
 	once := func(heard func()) error {
 		skip := printed // a stream begins at the log's beginning
-		return c.Logs(ctx, r.Ref, follow, func(l api.LogLine) error {
+		return c.Logs(ctx, r.Ref, api.LogQuery{Follow: follow}, func(l api.LogLine) error {
 			heard()
 			if skip > 0 {
 				skip--

@@ -66,7 +66,7 @@ func unknown(ctx context.Context, c *client.Client, name string, err error) erro
 	var known []string
 	after := ""
 	for range 4 { // enough to help
-		page, e := c.Tasks(ctx, after, api.MaxPage)
+		page, e := c.Tasks(ctx, api.TaskQuery{After: after, Limit: api.MaxPage})
 		if e != nil {
 			return err
 		}

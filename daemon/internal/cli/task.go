@@ -222,7 +222,7 @@ func newTaskDelete(e *env) *cobra.Command {
 				e.say("nothing was deleted")
 				return nil
 			}
-			if err := c.DeleteTask(ctx, name); err != nil {
+			if err := c.DeleteTask(ctx, name, 0); err != nil {
 				return unknown(ctx, c, name, err)
 			}
 			if e.json() {

@@ -20,7 +20,7 @@ func newTasks(e *env) *cobra.Command {
 			tasks := []api.Task{}
 			after := ""
 			for {
-				page, err := c.Tasks(ctx, after, api.MaxPage)
+				page, err := c.Tasks(ctx, api.TaskQuery{After: after, Limit: api.MaxPage})
 				if err != nil {
 					return err
 				}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,6 +23,22 @@ type Config struct {
 	Workspaces  Workspaces
 	Schedules   Schedules // nil: nothing is told
 	Logger      hclog.Logger
+
+	// Expressions is nil where no definition has any.
+	Expressions Expressions
+	// CheckSettings says what is wrong with settings whose expressions have been
+	// replaced, by the controller's schema; nil: nothing is checked.
+	CheckSettings func(info task.ControllerInfo, settings json.RawMessage) error
+	// ControllerLimits is how many steps of a controller are carried out at once,
+	// over all runs; one that is not listed has no limit.
+	ControllerLimits map[string]int
+	// StuckAfter is how long a step may give no sign of progress before it is shown
+	// as stuck, where its definition does not say; 0: never.
+	StuckAfter time.Duration
+	// Detail is that of tasks that name none; empty: task.Simple.
+	Detail task.Detail
+	// KeepBytes is for all ended runs of all tasks together, 0 for no limit.
+	KeepBytes int64
 
 	// MaxRuns is how many runs are carried out at once, at least 1; the others
 	// wait, first come first served.

@@ -515,6 +515,12 @@ func (l *runLog) of(ref string) []task.LogEntry {
 	return slices.Clone(l.lines[ref])
 }
 
+func (l *runLog) Size(run task.Run) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int64(100 * len(l.lines[run.Ref()])), nil
+}
+
 // workspaces keeps names only.
 type workspaces struct {
 	bell    *bell
@@ -541,6 +547,8 @@ func (w *workspaces) Remove(run task.Run) error {
 	w.bell.ring()
 	return nil
 }
+
+func (w *workspaces) Size(task.Run) (int64, error) { return 0, nil }
 
 func (w *workspaces) gone() map[string]bool {
 	w.mu.Lock()

@@ -37,12 +37,21 @@ type Reader interface {
 	// pinned to it.
 	Definition(name string, version uint64) (task.Task, error)
 
+	// Summaries calls fn for each task in the order of names. It reads an index
+	// and no definition.
+	Summaries(fn func(task.Summary) bool) error
+	// DueOrder calls fn for each task that has a due time, by its earliest one. It
+	// reads keys alone.
+	DueOrder(fn func(due time.Time, name string) bool) error
+
 	Run(id task.RunID) (task.Run, error)
 	// RunByNumber finds by number, or the newest for number 0.
 	RunByNumber(name string, number uint64) (task.Run, error)
 	// Runs calls fn newest first, of one task or of all (name ""), from the
 	// first one older than before (0: from the newest).
 	Runs(name string, before task.RunID, fn func(task.Run) bool) error
+	// RunsByStatus is Runs of those that have that status now. It reads no others.
+	RunsByStatus(name string, status task.RunStatus, before task.RunID, fn func(task.Run) bool) error
 	// ActiveRuns calls fn for each queued and running run, oldest first.
 	ActiveRuns(fn func(task.Run) bool) error
 	// AliveRuns is ActiveRuns of one task.
@@ -67,6 +76,9 @@ type Tx interface {
 	// PutTask writes the task and, under its Version, the definition that runs
 	// pin.
 	PutTask(task.Task) error
+	// PutDefinition writes a definition of task.PrivateVersion. It goes with the
+	// last run that is pinned to it; that run is put in the same transaction.
+	PutDefinition(version uint64, def task.Task) error
 	// DeleteTask removes the task, the definitions that no run is pinned to,
 	// and the slots of its schedules. Its runs, its run counter and its cursors
 	// stay: Schedules is told, and deletes those.
@@ -121,6 +133,17 @@ type Controllers interface {
 	EndRun(id task.RunID)
 }
 
+// Expressions evaluates the expressions of definitions. Package expression is
+// the one.
+type Expressions interface {
+	// When evaluates a condition, which must give true or false.
+	When(expression string, env task.Env) (bool, error)
+	// Has reports whether there is an expression anywhere in the settings.
+	Has(settings json.RawMessage) bool
+	// Settings replaces all expressions in the settings by their values.
+	Settings(settings json.RawMessage, env task.Env) (json.RawMessage, error)
+}
+
 // Clock is time as the engine sees it.
 type Clock interface {
 	Now() time.Time
@@ -133,6 +156,8 @@ type RunLog interface {
 	Append(run task.Run, entry task.LogEntry)
 	// Close says that the run has ended and nothing more will come.
 	Close(run task.Run)
+	// Size is how many bytes the log takes, 0 when there is none.
+	Size(run task.Run) (int64, error)
 	// Remove deletes the log of a run that is about to be forgotten.
 	Remove(run task.Run) error
 }
@@ -141,6 +166,8 @@ type RunLog interface {
 type Workspaces interface {
 	// Make returns the run's directory and creates it if need be.
 	Make(run task.Run) (string, error)
+	// Size is how many bytes the directory takes, 0 when there is none.
+	Size(run task.Run) (int64, error)
 	// Remove deletes it with all that is in it.
 	Remove(run task.Run) error
 }

@@ -280,6 +280,27 @@ func (l *Log) Remove(run task.Run) error {
 	return nil
 }
 
+// Size is how many bytes the log of a run takes, 0 when there is none.
+func (l *Log) Size(run task.Run) (int64, error) {
+	path := l.paths(run)
+	segments, err := listSegments(path)
+	if err != nil {
+		return 0, err
+	}
+	var size int64
+	for _, segment := range segments {
+		info, err := os.Stat(path(segment))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("measure the log of run %s: %w", run.Ref(), err)
+		}
+		size += info.Size()
+	}
+	return size, nil
+}
+
 // listSegments finds the segments that are there, oldest first.
 func listSegments(path func(int) string) ([]int, error) {
 	dir, base := filepath.Split(path(0))

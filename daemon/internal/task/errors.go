@@ -13,6 +13,9 @@ var (
 	ErrDenied   = errors.New("denied")
 	// ErrState: the thing is in a state that does not allow it.
 	ErrState = errors.New("not possible now")
+	// ErrConfirm: it would do something twice that must not be done twice, and
+	// wants the word of whoever asks.
+	ErrConfirm = errors.New("needs a confirmation")
 	// ErrStale: the attempt that reports is not the newest one any more.
 	ErrStale = errors.New("stale attempt")
 	// ErrDiskFull: the state directory has no room; nothing was changed.

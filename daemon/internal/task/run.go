@@ -20,8 +20,16 @@ type Run struct {
 	Status RunStatus `json:"status"`
 	Reason string    `json:"reason,omitempty"` // why it failed, is incomplete, was cancelled
 
-	// DefinitionVersion is the Task.Version that this run is pinned to.
+	// DefinitionVersion names the definition that this run is pinned to: the
+	// Task.Version, or PrivateVersion of a run whose definition is its own because
+	// it was started with other settings.
 	DefinitionVersion uint64 `json:"definition_version"`
+	// TaskVersion is the Task.Version that the definition comes from; 0 in old
+	// records: DefinitionVersion.
+	TaskVersion uint64 `json:"task_version,omitempty"`
+	// Set is what was asked for to be otherwise for once, as it was given: an
+	// object of settings of the task ("mode") and of steps ("tables.mode").
+	Set json.RawMessage `json:"set,omitempty"`
 
 	// Key is unique over all daemons: what idempotency keys begin with. A
 	// number would come back with a state directory that is made anew.
@@ -47,6 +55,24 @@ type Run struct {
 	// Replaces: the runs of its task that were alive when it was made are to be
 	// cancelled. It is serial too.
 	Replaces bool `json:"replaces,omitempty"`
+
+	// NotBefore: it waits in the queue until then. Zero: it does not.
+	NotBefore time.Time `json:"not_before,omitzero"`
+	Priority  int       `json:"priority,omitempty"` // see Task
+	MaxRuns   int       `json:"max_runs,omitempty"` // see Task
+	Locks     []string  `json:"locks,omitempty"`    // see Task
+	// Batch is the name that all runs of one request share which are to be carried
+	// out one after another: BatchDue or BatchAll, a slash, and something random.
+	Batch string `json:"batch,omitempty"`
+	// Only is the name of the one step that is to be carried out: the others stay
+	// ready, and the run ends incomplete where there are any.
+	Only string `json:"only,omitempty"`
+	// From is the step that a restart begins with. Those before it are skipped;
+	// who asks for their outputs gets those of RestartOf.
+	From string `json:"from,omitempty"`
+
+	// Bytes is the size of its log and directory when it had ended.
+	Bytes int64 `json:"bytes,omitempty"`
 
 	// Stripped: its directory was removed although it had not completed, so it
 	// cannot be continued.
@@ -77,6 +103,28 @@ type Run struct {
 type CancelRequest struct {
 	By string    `json:"by,omitempty"`
 	At time.Time `json:"at"`
+}
+
+// Words that Run.Batch begins with.
+const (
+	BatchDue = "due" // all that was due
+	BatchAll = "all" // all tasks, forced
+	BatchRun = "run" // those that were named
+)
+
+// PrivateVersion is the DefinitionVersion of a definition that belongs to that
+// run, and to restarts of it, alone. It is above all versions of tasks.
+func PrivateVersion(id RunID) uint64 { return 1<<63 | uint64(id) }
+
+// Private reports whether the run's definition is its own.
+func (r *Run) Private() bool { return r.DefinitionVersion>>63 == 1 }
+
+// OfVersion is the task's version that the run's definition comes from.
+func (r *Run) OfVersion() uint64 {
+	if r.TaskVersion > 0 {
+		return r.TaskVersion
+	}
+	return r.DefinitionVersion
 }
 
 // Cause is what made the run, also of records from before there was a Trigger.
@@ -174,7 +222,20 @@ type RunStep struct {
 	Tries   int `json:"tries,omitempty"`
 	Losses  int `json:"losses,omitempty"`
 
-	Message string `json:"message,omitempty"` // the controller's own words on success
+	// Cancel is the durable wish that this step alone is to end.
+	Cancel *CancelRequest `json:"cancel,omitempty"`
+
+	// Done, Total, Note and Counters are the last that the newest attempt said of
+	// its progress, kept when it ends.
+	Done     float64          `json:"done,omitempty"`
+	Amount   float64          `json:"amount,omitempty"` // what Done counts up to, 0: not known
+	Note     string           `json:"note,omitempty"`
+	Counters map[string]int64 `json:"counters,omitempty"`
+
+	// Tried are the attempts before the newest one, the last MaxTried of them.
+	Tried []Tried `json:"tried,omitempty"`
+
+	Message string `json:"message,omitempty"` // the controller's own words on success; of a skipped step, why
 	Error   string `json:"error,omitempty"`   // of the newest failed attempt
 	Reason  string `json:"reason,omitempty"`  // machine-readable word for Error, as "timed_out"
 
@@ -191,6 +252,21 @@ type Attempt struct {
 	Number   int
 }
 
+// Tried is an attempt that is over.
+type Tried struct {
+	Number  int       `json:"number"`
+	At      time.Time `json:"at"`
+	EndedAt time.Time `json:"ended_at"`
+	Reason  string    `json:"reason,omitempty"` // as RunStep.Reason
+	Error   string    `json:"error,omitempty"`  // at most MaxTriedError bytes
+}
+
+// Limits of what is kept of attempts.
+const (
+	MaxTried      = 20
+	MaxTriedError = 500 // bytes
+)
+
 // Words for RunStep.Reason.
 const (
 	ReasonError     = "error"     // the controller said so
@@ -202,4 +278,7 @@ const (
 	ReasonLost      = "lost"      // the attempt was lost and must not be repeated by itself
 	ReasonCancelled = "cancelled"
 	ReasonSteps     = "steps_failed" // a planned step of it failed
+	ReasonSettings  = "settings"     // its settings, with the outputs and secrets that they name, are not what its controller takes
+	ReasonCondition = "condition"    // skipped: its condition is false; failed: it cannot be evaluated
+	ReasonNotAsked  = "not_asked"    // skipped: the restart begins behind it
 )

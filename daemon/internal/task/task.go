@@ -34,6 +34,17 @@ type Task struct {
 	MaxExecutionTime time.Duration `json:"max_execution_time,omitempty"` // of a run, 0 means no limit
 	Disabled         bool          `json:"disabled,omitempty"`
 
+	// Starter lists who may start runs of the task, and control them, beside
+	// administrators: names of users, and of groups as "@group". Empty: whoever
+	// has the role of a runner. Whoever is listed needs no role for it.
+	Starter []string `json:"starter,omitempty"`
+
+	Priority int      `json:"priority,omitempty"` // of its queued runs, -MaxPriority to MaxPriority; the highest goes first
+	MaxRuns  int      `json:"max_runs,omitempty"` // of its runs that are carried out at once, 0 means no limit of its own
+	Locks    []string `json:"locks,omitempty"`    // names; no two runs that share one are carried out at once
+	Log      Detail   `json:"log,omitempty"`      // of its runs; empty: the daemon's
+	Keep     Keep     `json:"keep,omitzero"`      // of its ended runs; zero fields: the daemon's
+
 	Schedules []Schedule `json:"schedules,omitempty"`
 	Expect    *Expect    `json:"expect,omitempty"`
 	OnMissed  []Step     `json:"on_missed,omitempty"`  // carried out when Expect is not met
@@ -43,8 +54,45 @@ type Task struct {
 	Pause     *Pause     `json:"pause,omitempty"`      // somebody's decision, not the file's
 
 	Version   uint64    `json:"version"` // 1 at creation, counts up with each change
+	UpdatedBy string    `json:"updated_by,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
+
+	// Source is the absolute path of the file that the task was applied from;
+	// empty: it was made over the socket. Edited: the definition was changed
+	// otherwise since, so that the file does not say what the task is.
+	Source string `json:"source,omitempty"`
+	Edited bool   `json:"edited,omitempty"`
+}
+
+// Draft reports whether the task has no steps yet: it is kept and cannot be run.
+func (t *Task) Draft() bool { return len(t.Steps) == 0 }
+
+// MaxPriority bounds Task.Priority and Run.Priority in both directions.
+const MaxPriority = 100
+
+// MaxLocks is how many locks a task may name.
+const MaxLocks = 16
+
+// Detail is how much the log of a run has.
+type Detail string
+
+const (
+	// Simple: what became of the run and its steps, and what controllers say at
+	// level info and above.
+	Simple Detail = "simple"
+	// Detailed: level debug too, each attempt with the settings that it was given
+	// (secrets as references), progress notes, checkpoints and outputs by name and size.
+	Detailed Detail = "detailed"
+)
+
+// Keep says which ended runs of a task are kept: those that are within all of
+// the bounds that are set. The newest is always kept, and so is what is alive or
+// what something alive may still read.
+type Keep struct {
+	Runs  int   `json:"runs,omitempty"`
+	Days  int   `json:"days,omitempty"`  // since the run ended
+	Bytes int64 `json:"bytes,omitempty"` // of logs and directories together (Run.Bytes)
 }
 
 // Held reports whether the task's schedules make no runs at that time: it is
@@ -105,6 +153,11 @@ type Step struct {
 	// ends before a higher one starts. Never decreases along Task.Steps.
 	Order int `json:"order"`
 
+	// When is a condition, an expression over settings, outputs and statuses of
+	// earlier steps (package expression has the language); where it is false the
+	// step is skipped. Empty: always.
+	When string `json:"when,omitempty"`
+
 	// InterruptOnStepFault ends the run when this step fails.
 	InterruptOnStepFault bool `json:"interrupt_on_step_fault,omitempty"`
 
@@ -135,6 +188,10 @@ type Limits struct {
 	MaxExecutionTime time.Duration `json:"max_execution_time,omitempty"` // of the step, all attempts and pauses together
 	AttemptTimeout   time.Duration `json:"attempt_timeout,omitempty"`    // of one attempt
 	ProgressTimeout  time.Duration `json:"progress_timeout,omitempty"`   // without any sign of progress from the controller
+
+	// StuckAfter is how long a running step may give no sign of progress before
+	// it is shown as stuck; nothing else follows from it. 0: the daemon's.
+	StuckAfter time.Duration `json:"stuck_after,omitempty"`
 }
 
 // Effect is what a controller declares about doing its work twice. It decides

@@ -32,8 +32,8 @@ func (c *Client) Apply(ctx context.Context, request api.ApplyRequest) (api.Apply
 
 // Tasks returns a page of tasks in the order of their names. limit 0 means
 // api.PageSize.
-func (c *Client) Tasks(ctx context.Context, after string, limit int) (api.Page[api.Task], error) {
-	return call[api.Page[api.Task]](ctx, c, http.MethodGet, api.RouteTasks, page(after, limit), nil)
+func (c *Client) Tasks(ctx context.Context, query api.TaskQuery) (api.Page[api.Task], error) {
+	return call[api.Page[api.Task]](ctx, c, http.MethodGet, api.RouteTasks, page(query.After, query.Limit), nil)
 }
 
 // Task returns one task with its steps.
@@ -42,7 +42,7 @@ func (c *Client) Task(ctx context.Context, name string) (api.Task, error) {
 }
 
 // DeleteTask removes a task; its runs stay.
-func (c *Client) DeleteTask(ctx context.Context, name string) error {
+func (c *Client) DeleteTask(ctx context.Context, name string, version uint64) error {
 	_, err := call[nothing](ctx, c, http.MethodDelete, api.TaskPath(api.RouteTask, name), nil, nil)
 	return err
 }
@@ -63,18 +63,18 @@ func (c *Client) Start(ctx context.Context, request api.RunRequest) (api.Run, er
 
 // Cancel asks for a run to end. ref is "backup/42", or "backup" for the newest
 // run, here and below.
-func (c *Client) Cancel(ctx context.Context, ref string) (api.Run, error) {
-	return call[api.Run](ctx, c, http.MethodPost, api.RunPath(api.RouteCancel, ref), nil, nil)
+func (c *Client) Cancel(ctx context.Context, ref string, request api.CancelRequest) (api.Run, error) {
+	return call[api.Run](ctx, c, http.MethodPost, api.RunPath(api.RouteCancel, ref), nil, request)
 }
 
 // Continue carries out what is left of a run.
-func (c *Client) Continue(ctx context.Context, ref string) (api.Run, error) {
-	return call[api.Run](ctx, c, http.MethodPost, api.RunPath(api.RouteContinue, ref), nil, nil)
+func (c *Client) Continue(ctx context.Context, ref string, request api.AgainRequest) (api.Run, error) {
+	return call[api.Run](ctx, c, http.MethodPost, api.RunPath(api.RouteContinue, ref), nil, request)
 }
 
 // Restart makes a new run that does everything again.
-func (c *Client) Restart(ctx context.Context, ref string) (api.Run, error) {
-	return call[api.Run](ctx, c, http.MethodPost, api.RunPath(api.RouteRestart, ref), nil, nil)
+func (c *Client) Restart(ctx context.Context, ref string, request api.AgainRequest) (api.Run, error) {
+	return call[api.Run](ctx, c, http.MethodPost, api.RunPath(api.RouteRestart, ref), nil, request)
 }
 
 // Runs returns a page of runs, newest first.
@@ -91,6 +91,6 @@ func (c *Client) Run(ctx context.Context, ref string) (api.RunDetail, error) {
 }
 
 // Steps pages through all steps of a run, planned ones too.
-func (c *Client) Steps(ctx context.Context, ref, after string, limit int) (api.Page[api.Step], error) {
-	return call[api.Page[api.Step]](ctx, c, http.MethodGet, api.RunPath(api.RouteSteps, ref), page(after, limit), nil)
+func (c *Client) Steps(ctx context.Context, ref string, query api.StepQuery) (api.Page[api.Step], error) {
+	return call[api.Page[api.Step]](ctx, c, http.MethodGet, api.RunPath(api.RouteSteps, ref), page(query.After, query.Limit), nil)
 }

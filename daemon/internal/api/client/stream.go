@@ -41,9 +41,9 @@ func (c *Client) Watch(ctx context.Context, ref string, send func(api.Event) err
 
 // Logs calls send with the lines of a run's log, with follow until the run has
 // ended. Its errors are those of Watch.
-func (c *Client) Logs(ctx context.Context, ref string, follow bool, send func(api.LogLine) error) error {
+func (c *Client) Logs(ctx context.Context, ref string, query api.LogQuery, send func(api.LogLine) error) error {
 	q := url.Values{}
-	if follow {
+	if query.Follow {
 		q.Set("follow", "1")
 	}
 	return c.stream(ctx, api.RunPath(api.RouteLogs, ref), q, func(line []byte) ([]byte, bool) {

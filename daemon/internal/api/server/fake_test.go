@@ -22,10 +22,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // backend remembers how it was called, and answers with made-up values or with
 // err.
 type backend struct {
-	err   error
-	watch func(ctx context.Context, send func(api.Event) error) error
-	logs  func(ctx context.Context, send func(api.LogLine) error) error
-	hook  func(ctx context.Context) // in Status
+	api.Backend // of what is not faked
+	err         error
+	watch       func(ctx context.Context, send func(api.Event) error) error
+	logs        func(ctx context.Context, send func(api.LogLine) error) error
+	hook        func(ctx context.Context) // in Status
 
 	mu    sync.Mutex
 	calls []string
@@ -106,13 +107,13 @@ func (b *backend) ExplainTask(_ context.Context, q api.ExplainQuery) (api.Explan
 func (b *backend) Apply(_ context.Context, who api.Caller, r api.ApplyRequest) (api.ApplyResult, error) {
 	return anApply, b.by(who, "apply %v", r)
 }
-func (b *backend) Tasks(_ context.Context, after string, limit int) (api.Page[api.Task], error) {
-	return api.Page[api.Task]{Items: []api.Task{aTask}, Next: "backup"}, b.called("tasks %q %d", after, limit)
+func (b *backend) Tasks(_ context.Context, q api.TaskQuery) (api.Page[api.Task], error) {
+	return api.Page[api.Task]{Items: []api.Task{aTask}, Next: "backup"}, b.called("tasks %q %d", q.After, q.Limit)
 }
 func (b *backend) Task(_ context.Context, name string) (api.Task, error) {
 	return aTask, b.called("task %q", name)
 }
-func (b *backend) DeleteTask(_ context.Context, who api.Caller, name string) error {
+func (b *backend) DeleteTask(_ context.Context, who api.Caller, name string, _ uint64) error {
 	return b.by(who, "delete %q", name)
 }
 func (b *backend) SetDisabled(_ context.Context, who api.Caller, name string, disabled bool) (api.Task, error) {
@@ -121,13 +122,13 @@ func (b *backend) SetDisabled(_ context.Context, who api.Caller, name string, di
 func (b *backend) Start(_ context.Context, who api.Caller, r api.RunRequest) (api.Run, error) {
 	return aRun, b.by(who, "start %v", r)
 }
-func (b *backend) Cancel(_ context.Context, who api.Caller, ref string) (api.Run, error) {
+func (b *backend) Cancel(_ context.Context, who api.Caller, ref string, _ api.CancelRequest) (api.Run, error) {
 	return aRun, b.by(who, "cancel %q", ref)
 }
-func (b *backend) Continue(_ context.Context, who api.Caller, ref string) (api.Run, error) {
+func (b *backend) Continue(_ context.Context, who api.Caller, ref string, _ api.AgainRequest) (api.Run, error) {
 	return aRun, b.by(who, "continue %q", ref)
 }
-func (b *backend) Restart(_ context.Context, who api.Caller, ref string) (api.Run, error) {
+func (b *backend) Restart(_ context.Context, who api.Caller, ref string, _ api.AgainRequest) (api.Run, error) {
 	return aRun, b.by(who, "restart %q", ref)
 }
 func (b *backend) Runs(_ context.Context, q api.RunQuery) (api.Page[api.Run], error) {
@@ -136,8 +137,8 @@ func (b *backend) Runs(_ context.Context, q api.RunQuery) (api.Page[api.Run], er
 func (b *backend) Run(_ context.Context, ref string) (api.RunDetail, error) {
 	return aDetail, b.called("run %q", ref)
 }
-func (b *backend) Steps(_ context.Context, ref, after string, limit int) (api.Page[api.Step], error) {
-	return api.Page[api.Step]{}, b.called("steps %q %q %d", ref, after, limit)
+func (b *backend) Steps(_ context.Context, ref string, q api.StepQuery) (api.Page[api.Step], error) {
+	return api.Page[api.Step]{}, b.called("steps %q %q %d", ref, q.After, q.Limit)
 }
 func (b *backend) Watch(ctx context.Context, ref string, send func(api.Event) error) error {
 	if err := b.called("watch %q", ref); err != nil {
@@ -148,8 +149,8 @@ func (b *backend) Watch(ctx context.Context, ref string, send func(api.Event) er
 	}
 	return send(anEvent)
 }
-func (b *backend) Logs(ctx context.Context, ref string, follow bool, send func(api.LogLine) error) error {
-	if err := b.called("logs %q %t", ref, follow); err != nil {
+func (b *backend) Logs(ctx context.Context, ref string, q api.LogQuery, send func(api.LogLine) error) error {
+	if err := b.called("logs %q %t", ref, q.Follow); err != nil {
 		return err
 	}
 	if b.logs != nil {

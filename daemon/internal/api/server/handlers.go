@@ -70,7 +70,7 @@ func (s *Server) tasks(r *request) (any, error) {
 	if err := r.empty(); err != nil {
 		return nil, err
 	}
-	page, err := s.backend.Tasks(r.ctx(), q.Get("after"), n)
+	page, err := s.backend.Tasks(r.ctx(), api.TaskQuery{After: q.Get("after"), Limit: n})
 	page.Items = some(page.Items)
 	return value(page, err)
 }
@@ -86,7 +86,7 @@ func (s *Server) deleteTask(r *request) (any, error) {
 	if err := r.post(nil); err != nil {
 		return nil, err
 	}
-	return done{}, s.backend.DeleteTask(r.ctx(), r.who, r.path("name"))
+	return done{}, s.backend.DeleteTask(r.ctx(), r.who, r.path("name"), 0)
 }
 
 func (s *Server) setDisabled(disabled bool) handler {
@@ -109,16 +109,17 @@ func (s *Server) start(r *request) (any, error) {
 	return value(s.backend.Start(r.ctx(), r.who, req))
 }
 
-func (s *Server) control(act func(ctx context.Context, who api.Caller, ref string) (api.Run, error)) handler {
+func control[R any](act func(ctx context.Context, who api.Caller, ref string, request R) (api.Run, error)) handler {
 	return func(r *request) (any, error) {
 		ref, err := r.ref()
 		if err != nil {
 			return nil, err
 		}
-		if err := r.post(nil); err != nil {
+		var req R
+		if err := r.maybe(&req); err != nil {
 			return nil, err
 		}
-		return value(act(r.ctx(), r.who, ref))
+		return value(act(r.ctx(), r.who, ref, req))
 	}
 }
 
@@ -168,7 +169,7 @@ func (s *Server) steps(r *request) (any, error) {
 	if err := r.empty(); err != nil {
 		return nil, err
 	}
-	page, err := s.backend.Steps(r.ctx(), ref, q.Get("after"), n)
+	page, err := s.backend.Steps(r.ctx(), ref, api.StepQuery{After: q.Get("after"), Limit: n})
 	page.Items = some(page.Items)
 	return value(page, err)
 }
@@ -191,6 +192,14 @@ func (r *request) post(body any) error {
 		return r.empty()
 	}
 	return r.decode(body)
+}
+
+// maybe is post with a body that may be left out.
+func (r *request) maybe(body any) error {
+	if r.http.ContentLength == 0 {
+		return r.post(nil)
+	}
+	return r.post(body)
 }
 
 // value drops the value that comes with an error.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/user"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -34,11 +35,11 @@ func methods() []method {
 		{"apply", func(ctx ctx, c cl) (any, error) {
 			return c.Apply(ctx, api.ApplyRequest{Files: []api.TaskFile{file}, DryRun: true})
 		}, `apply {[{b.yaml /d name: backup}] true}`, anApply, true},
-		{"tasks", func(ctx ctx, c cl) (any, error) { return c.Tasks(ctx, "a&b", 7) }, `tasks "a&b" 7`, api.Page[api.Task]{Items: []api.Task{aTask}, Next: "backup"}, false},
-		{"tasks of no limit", func(ctx ctx, c cl) (any, error) { return c.Tasks(ctx, "", 0) }, `tasks "" 50`, api.Page[api.Task]{Items: []api.Task{aTask}, Next: "backup"}, false},
+		{"tasks", func(ctx ctx, c cl) (any, error) { return c.Tasks(ctx, api.TaskQuery{After: "a&b", Limit: 7}) }, `tasks "a&b" 7`, api.Page[api.Task]{Items: []api.Task{aTask}, Next: "backup"}, false},
+		{"tasks of no limit", func(ctx ctx, c cl) (any, error) { return c.Tasks(ctx, api.TaskQuery{}) }, `tasks "" 50`, api.Page[api.Task]{Items: []api.Task{aTask}, Next: "backup"}, false},
 		{"task", func(ctx ctx, c cl) (any, error) { return c.Task(ctx, "bäckup") }, `task "bäckup"`, aTask, false},
 		{"task with a slash", func(ctx ctx, c cl) (any, error) { return c.Task(ctx, "a/b c?") }, `task "a/b c?"`, aTask, false},
-		{"delete", func(ctx ctx, c cl) (any, error) { return nil, c.DeleteTask(ctx, "backup") }, `delete "backup"`, nil, true},
+		{"delete", func(ctx ctx, c cl) (any, error) { return nil, c.DeleteTask(ctx, "backup", 0) }, `delete "backup"`, nil, true},
 		{"enable", func(ctx ctx, c cl) (any, error) { return c.SetDisabled(ctx, "backup", false) }, `disable "backup" false`, aTask, true},
 		{"disable", func(ctx ctx, c cl) (any, error) { return c.SetDisabled(ctx, "backup", true) }, `disable "backup" true`, aTask, true},
 		{"pause until", func(ctx ctx, c cl) (any, error) {
@@ -60,15 +61,17 @@ func methods() []method {
 		}, `explain task {backup nightly 9 2026-12-01}`, api.Explanations{Task: "backup", Items: []api.Explanation{aMeaning}}, false},
 		{"explain as many as usual", func(ctx ctx, c cl) (any, error) { return c.ExplainTask(ctx, api.ExplainQuery{Task: "backup"}) }, `explain task {backup  5 }`, api.Explanations{Task: "backup", Items: []api.Explanation{aMeaning}}, false},
 		{"start", func(ctx ctx, c cl) (any, error) { return c.Start(ctx, api.RunRequest{Task: "backup"}) }, `start {backup}`, aRun, true},
-		{"cancel", func(ctx ctx, c cl) (any, error) { return c.Cancel(ctx, "backup/42") }, `cancel "backup/42"`, aRun, true},
-		{"cancel the newest", func(ctx ctx, c cl) (any, error) { return c.Cancel(ctx, "backup") }, `cancel "backup"`, aRun, true},
-		{"continue", func(ctx ctx, c cl) (any, error) { return c.Continue(ctx, "backup/42") }, `continue "backup/42"`, aRun, true},
-		{"restart", func(ctx ctx, c cl) (any, error) { return c.Restart(ctx, "backup/42") }, `restart "backup/42"`, aRun, true},
+		{"cancel", func(ctx ctx, c cl) (any, error) { return c.Cancel(ctx, "backup/42", api.CancelRequest{}) }, `cancel "backup/42"`, aRun, true},
+		{"cancel the newest", func(ctx ctx, c cl) (any, error) { return c.Cancel(ctx, "backup", api.CancelRequest{}) }, `cancel "backup"`, aRun, true},
+		{"continue", func(ctx ctx, c cl) (any, error) { return c.Continue(ctx, "backup/42", api.AgainRequest{}) }, `continue "backup/42"`, aRun, true},
+		{"restart", func(ctx ctx, c cl) (any, error) { return c.Restart(ctx, "backup/42", api.AgainRequest{}) }, `restart "backup/42"`, aRun, true},
 		{"runs", func(ctx ctx, c cl) (any, error) {
 			return c.Runs(ctx, api.RunQuery{Task: "backup", Status: "failed", After: "9", Limit: 3})
 		}, `runs {backup failed 9 3}`, api.Page[api.Run]{Items: []api.Run{aRun}}, false},
 		{"run", func(ctx ctx, c cl) (any, error) { return c.Run(ctx, "backup/42") }, `run "backup/42"`, aDetail, false},
-		{"steps", func(ctx ctx, c cl) (any, error) { return c.Steps(ctx, "backup/42", "0.1", 9) }, `steps "backup/42" "0.1" 9`, api.Page[api.Step]{Items: []api.Step{}}, false},
+		{"steps", func(ctx ctx, c cl) (any, error) {
+			return c.Steps(ctx, "backup/42", api.StepQuery{After: "0.1", Limit: 9})
+		}, `steps "backup/42" "0.1" 9`, api.Page[api.Step]{Items: []api.Step{}}, false},
 		{"watch", func(ctx ctx, c cl) (any, error) {
 			var got []api.Event
 			err := c.Watch(ctx, "backup/42", func(e api.Event) error { got = append(got, e); return nil })
@@ -81,7 +84,7 @@ func methods() []method {
 		}, `watch ""`, []api.Event{anEvent}, false},
 		{"logs", func(ctx ctx, c cl) (any, error) {
 			var got []api.LogLine
-			err := c.Logs(ctx, "backup", true, func(l api.LogLine) error { got = append(got, l); return nil })
+			err := c.Logs(ctx, "backup", api.LogQuery{Follow: true}, func(l api.LogLine) error { got = append(got, l); return nil })
 			return got, err
 		}, `logs "backup" true`, []api.LogLine{aLine}, false},
 	}
@@ -111,7 +114,7 @@ func TestEveryMethodGoesThereAndBack(t *testing.T) {
 				return
 			}
 			want := api.Caller{UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), PID: int32(os.Getpid()), Name: me.Username}
-			if who != want {
+			if !reflect.DeepEqual(who, want) {
 				t.Errorf("caller %+v, want %+v", who, want)
 			}
 		})

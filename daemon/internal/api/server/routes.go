@@ -39,9 +39,9 @@ func (s *Server) routes() http.Handler {
 	s.route(mux, api.RouteRuns, methods{http.MethodGet: s.answer(s.runs), http.MethodPost: s.answer(s.start)})
 	get(api.RouteRun, s.run)
 	get(api.RouteSteps, s.steps)
-	post(api.RouteCancel, s.control(s.backend.Cancel))
-	post(api.RouteContinue, s.control(s.backend.Continue))
-	post(api.RouteRestart, s.control(s.backend.Restart))
+	post(api.RouteCancel, control(s.backend.Cancel))
+	post(api.RouteContinue, control(s.backend.Continue))
+	post(api.RouteRestart, control(s.backend.Restart))
 
 	s.route(mux, api.RouteLogs, methods{http.MethodGet: s.lines(s.logs)})
 	s.route(mux, api.RouteRunWatch, methods{http.MethodGet: s.events(s.watchRun)})

@@ -34,7 +34,7 @@ func (s *Server) logs(r *request) (source, error) {
 		return nil, err
 	}
 	return func(ctx context.Context, send func(any) error) error {
-		return s.backend.Logs(ctx, ref, follow, func(line api.LogLine) error { return send(line) })
+		return s.backend.Logs(ctx, ref, api.LogQuery{Follow: follow}, func(line api.LogLine) error { return send(line) })
 	}, nil
 }
 

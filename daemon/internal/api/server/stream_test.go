@@ -70,7 +70,7 @@ func TestAStreamEndsWithItsClient(t *testing.T) {
 	}}
 	c := start(t, b)
 	stop := errors.New("enough")
-	if err := c.Logs(t.Context(), "backup", true, func(api.LogLine) error { return stop }); !errors.Is(err, stop) {
+	if err := c.Logs(t.Context(), "backup", api.LogQuery{Follow: true}, func(api.LogLine) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("%v, want the callback's own error", err)
 	}
 	<-ended
