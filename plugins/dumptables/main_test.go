@@ -8,8 +8,6 @@ import (
 	"math"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -91,20 +89,7 @@ func client(t testing.TB, path, input string) string {
 // loadByClient loads a dump with the client, as a person without stepd would.
 func loadByClient(t testing.TB, dir, path string) {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(dir, "*.sql"))
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no files in %s: %v", dir, err)
-	}
-	slices.Sort(names)
-	var all strings.Builder
-	for _, name := range names {
-		raw, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all.Write(raw)
-	}
-	client(t, path, all.String())
+	client(t, path, dumpText(t, dir))
 }
 
 // content is everything in a database that a reader can see: its schema, and all

@@ -102,8 +102,12 @@ var pair = regexp.MustCompile(`(?m)^\((\d+),(-?\d+)\)[,;]$`)
 func balance(t testing.TB, dir string) int {
 	t.Helper()
 	sum, rows := 0, 0
-	for _, name := range []string{"001-a.sql", "002-b.sql"} {
-		raw, err := os.ReadFile(filepath.Join(dir, name))
+	names, err := filepath.Glob(filepath.Join(dir, "*-[ab].*sql")) // also parts
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		raw, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -112,23 +112,37 @@ func runTool(t testing.TB, input, name string, args ...string) string {
 	return out.String()
 }
 
-// load loads a dump with the client, as a person without stepd would.
-func (s *shop) load(t testing.TB, dir string) {
+// dumpText is all that a dump has for the client, as the shell would put it
+// together.
+func dumpText(t testing.TB, dir string) string {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(dir, "*.sql"))
+	names, err := filepath.Glob(filepath.Join(dir, "*.sql*"))
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no files in %s: %v", dir, err)
 	}
 	slices.Sort(names)
 	var all strings.Builder
 	for _, name := range names {
-		raw, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
+		switch filepath.Ext(name) {
+		case ".gz":
+			all.WriteString(runTool(t, "", "gzip", "-dc", name))
+		case ".zst":
+			all.WriteString(runTool(t, "", "zstd", "-dcq", name))
+		default:
+			raw, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Write(raw)
 		}
-		all.Write(raw)
 	}
-	s.client(t, all.String(), "--binary-mode", "--comments")
+	return all.String()
+}
+
+// load loads a dump with the client, as a person without stepd would.
+func (s *shop) load(t testing.TB, dir string) {
+	t.Helper()
+	s.client(t, dumpText(t, dir), "--binary-mode", "--comments")
 }
 
 // content is the checksum and the definition of everything in the database, as

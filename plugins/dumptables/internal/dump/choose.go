@@ -91,7 +91,7 @@ func stageStep(stage string) string { return "_" + stage }
 func ownStep(name string) bool {
 	switch name {
 	case schemaStep, finishStep, checkStep, loadStep,
-		stageStep("routines"), stageStep("views"), stageStep("triggers"):
+		stageStep("routines"), stageStep("views"), stageStep("triggers"), stageStep("large_objects"):
 		return true
 	}
 	return false
@@ -139,8 +139,9 @@ type numbered struct{ width int }
 
 func number(files int) numbered { return numbered{max(3, len(strconv.Itoa(files)))} }
 
-func (n numbered) file(i int, name string) string {
-	return fmt.Sprintf("%0*d-%s.sql", n.width, i, name)
+// file is the name of the i-th; extension says how it is compressed.
+func (n numbered) file(i int, name, extension string) string {
+	return fmt.Sprintf("%0*d-%s.sql%s", n.width, i, name, extension)
 }
 
-var dumpFile = regexp.MustCompile(`^\.?[0-9]{3,}-[\p{L}\p{Nd}_.-]+\.sql(\.tmp)?$`)
+var dumpFile = regexp.MustCompile(`^\.?[0-9]{3,}-[\p{L}\p{Nd}_.-]+\.sql(\.gz|\.zst)?(\.tmp)?$`)

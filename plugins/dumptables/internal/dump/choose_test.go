@@ -32,7 +32,7 @@ func TestStepNamesAreAllowedAndTellTablesApart(t *testing.T) {
 				t.Fatalf("%q is %q", a, got)
 			}
 		}
-		if file := number(5).file(3, got); !dumpFile.MatchString(file) || filepath.Base(file) != file {
+		if file := number(5).file(3, got, zstdExtension); !dumpFile.MatchString(file) || filepath.Base(file) != file {
 			t.Fatalf("the file of %q is %q", a, file)
 		}
 	})
@@ -41,7 +41,7 @@ func TestStepNamesAreAllowedAndTellTablesApart(t *testing.T) {
 func TestFilesSortInTheOrderOfLoading(t *testing.T) {
 	for _, files := range []int{1, 998, 999, 1000, 12345} {
 		n := number(files)
-		if last, before := n.file(files, "finish"), n.file(files-1, "zzz"); last <= before {
+		if last, before := n.file(files, "finish", ""), n.file(files-1, "zzz", ""); last <= before {
 			t.Errorf("of %d files, %q is not after %q", files, last, before)
 		}
 	}

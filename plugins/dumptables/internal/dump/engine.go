@@ -41,8 +41,8 @@ type StepLoader interface {
 	// LoadSchema makes the tables, empty (mode recreate), or makes those that
 	// are there ready for rows; dir is an own directory to keep things in.
 	LoadSchema(ctx context.Context, loading Loading, dir string) error
-	// LoadTable loads the rows of one table in place of those that it has, and
-	// compares what came of it with the manifest.
+	// LoadTable loads the rows of one table, or of one part of it, in place of
+	// those that it has there, and compares what came of it with the manifest.
 	LoadTable(ctx context.Context, loading Loading, table Table) error
 	// LoadStage loads what WriteStage wrote.
 	LoadStage(ctx context.Context, loading Loading, stage Stage) error
@@ -58,6 +58,9 @@ type Location struct {
 	Password sdk.Secret // "" where none is needed
 	// Connections is how many steps may read the state side by side.
 	Connections int
+	// Programs is the directory of the server's own programs, for an engine that
+	// calls them; "" where it looks for them itself.
+	Programs string
 }
 
 // Source reads one fixed state of a database. It is not safe for concurrent use.
@@ -72,9 +75,10 @@ type Source interface {
 	WriteSchema(ctx context.Context, w io.Writer, s Selection) error
 	// CountRows tells about how many rows there are, for the progress.
 	CountRows(ctx context.Context, table string) (int64, error)
-	// WriteRows writes statements that insert the table's rows. It holds a
-	// bounded number of rows in memory and calls seen now and then.
-	WriteRows(ctx context.Context, w io.Writer, table string, seen func(rows int64)) (Rows, error)
+	// WriteRows writes statements that insert the table's rows, those within a
+	// range that Split made where one is given. It holds a bounded number of rows
+	// in memory and calls seen now and then.
+	WriteRows(ctx context.Context, w io.Writer, table string, within Range, seen func(rows int64)) (Rows, error)
 	// Stages names what else has steps of its own between the rows and the rest,
 	// in the order of loading: routines, views. Names of the database are in none.
 	Stages(ctx context.Context, s Selection) ([]string, error)
@@ -85,6 +89,26 @@ type Source interface {
 	// nowhere; it is negative where they are not counted.
 	BrokenReferences(ctx context.Context, tables []string) (int64, error)
 }
+
+// Splitter is a Source that can dump a table in parts.
+type Splitter interface {
+	// Split divides a table into ranges of about so many rows, which together hold
+	// every row once. Where that is not worth it or not possible there are none;
+	// why says then what is in the way, and is "" for a table that is small.
+	Split(ctx context.Context, table string, rows int64) (parts []Range, why string, err error)
+}
+
+// Range is a part of a table: the rows whose key is From or more and less than
+// To. Both are literals; "" has no end. The zero Range is all of a table.
+type Range struct {
+	Column string `json:"column,omitempty"`
+	From   string `json:"from,omitempty"`
+	To     string `json:"to,omitempty"`
+	Rows   int64  `json:"-"` // about
+}
+
+// Whole reports whether it is all of a table.
+func (r Range) Whole() bool { return r.Column == "" }
 
 // Rows are what WriteRows wrote.
 type Rows struct {

@@ -40,11 +40,19 @@ func writeFile(dir, name string, write func(io.Writer) error) (_ File, err error
 	}()
 	sum := sha256.New()
 	counted := &counter{w: io.MultiWriter(f, sum)}
-	buffered := bufio.NewWriterSize(counted, 128<<10)
-	if err := write(buffered); err != nil {
+	packed, err := compressor(name, counted)
+	if err != nil {
 		return File{}, err
 	}
-	if err := buffered.Flush(); err != nil {
+	buffered := bufio.NewWriterSize(packed, 128<<10)
+	err = write(buffered)
+	if err == nil {
+		err = buffered.Flush()
+	}
+	if closed := packed.Close(); err == nil { // also after a fault: it has goroutines
+		err = closed
+	}
+	if err != nil {
 		return File{}, err
 	}
 	if err := f.Sync(); err != nil {

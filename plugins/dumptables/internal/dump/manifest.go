@@ -49,6 +49,10 @@ type Table struct {
 	Table    string `json:"table"`
 	Rows     int64  `json:"rows"`
 	Checksum string `json:"checksum,omitempty"` // of the rows' content, as Rows has it
+	// Part and Range are set where the table was dumped in several parts, each
+	// with rows, checksum and a file of its own.
+	Part  int   `json:"part,omitempty"`
+	Range Range `json:"range,omitzero"`
 	File
 }
 
@@ -92,6 +96,17 @@ func (m Manifest) Rows() int64 {
 		n += table.Rows
 	}
 	return n
+}
+
+// Names are the tables, each once.
+func (m Manifest) Names() []string {
+	var names []string
+	for _, table := range m.Tables {
+		if table.Part <= 1 {
+			names = append(names, table.Table)
+		}
+	}
+	return names
 }
 
 // readManifest reads a manifest; the error is os.ErrNotExist where there is none.

@@ -24,7 +24,7 @@ const bytesPerSecond = 8 << 20
 // no other. It goes with the run's directory. A state that lives in connections
 // is kept as the plan's session: when it is lost, all steps start again.
 func (d *dumper) plan(ctx context.Context, p *sdk.Plan[Settings]) error {
-	engine, at, err := d.engine(p.Settings.DSN, p.Info.BaseDir)
+	engine, at, err := d.engine(p.Settings.DSN, p.Settings.Programs, p.Info)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,11 @@ func (d *dumper) plan(ctx context.Context, p *sdk.Plan[Settings]) error {
 	if outside := outsideSnapshot(tables); len(outside) > 0 {
 		p.Log().Warn("tables without transactions are not part of the snapshot: what others write into them meanwhile may be in the dump or not", "tables", strings.Join(outside, ", "))
 	}
-	return split(p, selection, tables, stages)
+	parts, err := pieces(ctx, p, source, tables)
+	if err != nil {
+		return err
+	}
+	return split(p, selection, parts, stages, outsideSnapshot(tables))
 }
 
 func outsideSnapshot(tables []Object) []string {
@@ -83,10 +87,59 @@ func outsideSnapshot(tables []Object) []string {
 	return names
 }
 
-func split(p *sdk.Plan[Settings], selection Selection, tables []Object, stages []string) error {
+// piece is a table, or a part of one.
+type piece struct {
+	table  string
+	part   int
+	within Range
+	bytes  int64
+}
+
+// pieces are the tables, those of many rows in parts where the settings ask for
+// them and the engine can.
+func pieces(ctx context.Context, p *sdk.Plan[Settings], source Source, tables []Object) ([]piece, error) {
+	var list []piece
+	var whole []string
+	splitter, can := source.(Splitter)
+	for _, table := range tables {
+		var parts []Range
+		var why string
+		var err error
+		if p.Settings.SplitRows > 0 && can {
+			if parts, why, err = splitter.Split(ctx, table.Name, p.Settings.SplitRows); err != nil {
+				return nil, fmt.Errorf("split table %q: %w", table.Name, err)
+			}
+		}
+		if why != "" {
+			whole = append(whole, fmt.Sprintf("%s (%s)", table.Name, why))
+		}
+		if len(parts) < 2 {
+			list = append(list, piece{table: table.Name, bytes: table.Bytes})
+			continue
+		}
+		var rows int64
+		for _, part := range parts {
+			rows += max(1, part.Rows)
+		}
+		for i, part := range parts {
+			bytes := int64(float64(table.Bytes) * float64(max(1, part.Rows)) / float64(rows))
+			list = append(list, piece{table: table.Name, part: i + 1, within: part, bytes: bytes})
+		}
+	}
+	switch {
+	case p.Settings.SplitRows > 0 && !can:
+		p.Log().Warn("setting split_rows: tables of this kind of database are not split; each is one step")
+	case len(whole) > 0:
+		p.Log().Warn("setting split_rows: some large tables are not split; each is one step", "tables", strings.Join(whole, ", "))
+	}
+	return list, nil
+}
+
+func split(p *sdk.Plan[Settings], selection Selection, tables []piece, stages, outside []string) error {
 	settings := p.Settings
 	settings.Password = sdk.Secret{} // planned steps are stored
 	files := number(len(tables) + len(stages) + 1)
+	extension := extensionOf(settings.Compress)
 	plan := rand.Text()
 	add := func(name string, order int, bytes int64, work part) error {
 		work.Plan = plan
@@ -94,32 +147,40 @@ func split(p *sdk.Plan[Settings], selection Selection, tables []Object, stages [
 		return p.Add(planned(name, settings, order, bytes))
 	}
 	if selection.Mode == Recreate {
-		if err := add(schemaStep, 1, 0, part{Kind: partSchema, File: files.file(0, "schema")}); err != nil {
+		if err := add(schemaStep, 1, 0, part{Kind: partSchema, File: files.file(0, "schema", extension)}); err != nil {
 			return err
 		}
 	}
 	var total int64
-	names := stepNames{}
+	names, parts := stepNames{}, map[string]int{}
+	count := 0
 	for i, table := range tables {
-		name := names.of(table.Name)
-		total += table.Bytes
-		if err := add(name, 2, table.Bytes, part{Kind: partTable, Table: table.Name, File: files.file(i+1, name)}); err != nil {
+		name := names.ofPart(table.table, table.part)
+		total += table.bytes
+		if table.part > 0 {
+			parts[table.table] = table.part
+		}
+		if table.part <= 1 {
+			count++
+		}
+		work := part{Kind: partTable, Table: table.table, Part: table.part, Range: table.within, About: table.within.Rows, File: files.file(i+1, name, extension)}
+		if err := add(name, 2, table.bytes, work); err != nil {
 			return err
 		}
 	}
 	next := len(tables) + 1
 	for i, stage := range stages {
-		if err := add(stageStep(stage), 3+i, 0, part{Kind: partStage, Stage: stage, File: files.file(next+i, stage)}); err != nil {
+		if err := add(stageStep(stage), 3+i, 0, part{Kind: partStage, Stage: stage, File: files.file(next+i, stage, extension)}); err != nil {
 			return err
 		}
 	}
 	next += len(stages)
 	// It reads all files again to check them.
-	if err := add(finishStep, 3+len(stages), total/8, part{Kind: partFinish, File: files.file(next, "finish")}); err != nil {
+	if err := add(finishStep, 3+len(stages), total/8, part{Kind: partFinish, File: files.file(next, "finish", extension), Parts: parts}); err != nil {
 		return err
 	}
-	message := fmt.Sprintf("%s, about %s", sdk.Count(int64(len(tables)), "table"), sdk.Bytes(total))
-	p.Message("%s%s", message, noteOutside(outsideSnapshot(tables)))
+	message := fmt.Sprintf("%s, about %s", sdk.Count(int64(count), "table"), sdk.Bytes(total))
+	p.Message("%s%s", message, noteOutside(outside))
 	return nil
 }
 
@@ -155,6 +216,14 @@ func (taken stepNames) of(table string) string {
 	}
 	taken[strings.ToLower(name)] = true
 	return name
+}
+
+// ofPart names the step of a part of a table, or of one that is not split.
+func (taken stepNames) ofPart(table string, part int) string {
+	if part == 0 {
+		return taken.of(table)
+	}
+	return taken.of(fmt.Sprintf("%s.%d", table, part))
 }
 
 func targetOf(s Settings, info sdk.Info) string {

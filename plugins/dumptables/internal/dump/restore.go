@@ -42,7 +42,7 @@ func (d *dumper) planRestore(ctx context.Context, p *sdk.Plan[RestoreSettings]) 
 	}
 	names := stepNames{}
 	for _, table := range l.Manifest.Tables {
-		if err := add(names.of(table.Table), 3, table.Bytes, part{Kind: partTable, Table: table.Table}); err != nil {
+		if err := add(names.ofPart(table.Table, table.Part), 3, table.Bytes, part{Kind: partTable, Table: table.Table, Part: table.Part}); err != nil {
 			return err
 		}
 	}
@@ -54,7 +54,7 @@ func (d *dumper) planRestore(ctx context.Context, p *sdk.Plan[RestoreSettings]) 
 	if err := add(finishStep, 4+len(l.Manifest.Stages), 0, part{Kind: partFinish}); err != nil {
 		return err
 	}
-	p.Message("%s, %d rows", sdk.Count(int64(len(l.Manifest.Tables)), "table"), l.Manifest.Rows())
+	p.Message("%s, %d rows", sdk.Count(int64(len(l.Manifest.Names())), "table"), l.Manifest.Rows())
 	return nil
 }
 
@@ -118,7 +118,7 @@ func (d *dumper) loading(s RestoreSettings, info sdk.Info) (Engine, Loading, err
 	if s.Source != "" {
 		dir = info.Path(s.Source)
 	}
-	engine, to, err := d.engine(s.DSN, info.BaseDir)
+	engine, to, err := d.engine(s.DSN, s.Programs, info)
 	if err != nil {
 		return nil, Loading{}, err
 	}
@@ -178,9 +178,10 @@ func checkAll(ctx context.Context, l Loading, seen func(checked int64, file stri
 }
 
 func restored(step *sdk.Step[RestoreSettings], l Loading) error {
-	step.Count(map[string]int64{"rows": l.Manifest.Rows(), "tables": int64(len(l.Manifest.Tables))})
-	step.Message("%s, %d rows", sdk.Count(int64(len(l.Manifest.Tables)), "table"), l.Manifest.Rows())
-	return step.Output("restored", map[string]any{"tables": len(l.Manifest.Tables), "rows": l.Manifest.Rows()})
+	tables := len(l.Manifest.Names())
+	step.Count(map[string]int64{"rows": l.Manifest.Rows(), "tables": int64(tables)})
+	step.Message("%s, %d rows", sdk.Count(int64(tables), "table"), l.Manifest.Rows())
+	return step.Output("restored", map[string]any{"tables": tables, "rows": l.Manifest.Rows()})
 }
 
 func loadPart(ctx context.Context, step *sdk.Step[RestoreSettings], loader StepLoader, l Loading) error {
@@ -193,12 +194,12 @@ func loadPart(ctx context.Context, step *sdk.Step[RestoreSettings], loader StepL
 		return loader.LoadSchema(ctx, l, dir)
 	case partTable:
 		for _, table := range l.Manifest.Tables {
-			if table.Table != work.Table {
+			if table.Table != work.Table || table.Part != work.Part {
 				continue
 			}
 			l.Progress = func(bytes int64, _ string) { step.Progress(float64(bytes), float64(table.Bytes), "") }
 			if err := loader.LoadTable(ctx, l, table); err != nil {
-				return fmt.Errorf("load table %q: %w", work.Table, err)
+				return fmt.Errorf("load table %q%s: %w", work.Table, ofPart(work.Part), err)
 			}
 			step.Count(map[string]int64{"rows": table.Rows})
 			step.Message("%s", sdk.Count(table.Rows, "row"))

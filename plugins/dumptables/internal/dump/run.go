@@ -19,7 +19,7 @@ func (d *dumper) run(ctx context.Context, step *sdk.Step[Settings]) error {
 	if work == nil {
 		return sdk.Permanent(errors.New("the step was not planned: dumptables works only through its plan"))
 	}
-	engine, _, err := d.engine(step.Settings.DSN, step.Info.BaseDir)
+	engine, _, err := d.engine(step.Settings.DSN, step.Settings.Programs, step.Info)
 	if err != nil {
 		return err
 	}
@@ -53,22 +53,25 @@ func (d *dumper) run(ctx context.Context, step *sdk.Step[Settings]) error {
 
 func dumpTable(ctx context.Context, step *sdk.Step[Settings], source Source) error {
 	work := step.Settings.Part
-	total, err := source.CountRows(ctx, work.Table)
-	if err != nil {
-		return err
+	total := work.About
+	var err error
+	if work.Range.Whole() {
+		if total, err = source.CountRows(ctx, work.Table); err != nil {
+			return err
+		}
 	}
 	report := func(rows int64) {
 		step.Progress(float64(rows), float64(max(rows, total)), "")
 		step.Count(map[string]int64{"rows": rows})
 	}
-	table := Table{Table: work.Table}
+	table := Table{Table: work.Table, Part: work.Part, Range: work.Range}
 	table.File, err = writeFile(targetOf(step.Settings, step.Info), work.File, func(w io.Writer) error {
-		wrote, err := source.WriteRows(ctx, w, work.Table, report)
+		wrote, err := source.WriteRows(ctx, w, work.Table, work.Range, report)
 		table.Rows, table.Checksum = wrote.Rows, wrote.Checksum
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("dump table %q: %w", work.Table, err)
+		return fmt.Errorf("dump table %q%s: %w", work.Table, ofPart(work.Part), err)
 	}
 	step.Progress(1, 1, "") // the total was a guess
 	step.Count(map[string]int64{"rows": table.Rows})
@@ -176,9 +179,9 @@ func finish(ctx context.Context, step *sdk.Step[Settings], source Source, name s
 	if err := writeJSON(target, ManifestName, manifest); err != nil {
 		return fmt.Errorf("write the manifest: %w", err)
 	}
-	step.Message("%s, %d rows, %s%s", sdk.Count(int64(len(manifest.Tables)), "table"), manifest.Rows(), sdk.Bytes(total), noteOutside(manifest.OutsideSnapshot))
+	step.Message("%s, %d rows, %s%s", sdk.Count(int64(len(manifest.Names())), "table"), manifest.Rows(), sdk.Bytes(total), noteOutside(manifest.OutsideSnapshot))
 	return step.Output("dump", map[string]any{
-		"dir": target, "tables": len(manifest.Tables), "rows": manifest.Rows(), "bytes": total,
+		"dir": target, "tables": len(manifest.Names()), "rows": manifest.Rows(), "bytes": total,
 	})
 }
 
@@ -197,7 +200,7 @@ func selected(ctx context.Context, step *sdk.Step[Settings], source Source) (Sel
 // outputs of the own plan are not to be read by its steps.
 func keep(step *sdk.Step[Settings], kind partKind, table Table) error {
 	note := record{Plan: step.Settings.Part.Plan, Table: table}
-	if err := writeJSON(frozenDir(step.Info), recordName(kind, table.Table), note); err != nil {
+	if err := writeJSON(frozenDir(step.Info), recordName(kind, table.Table, table.Part), note); err != nil {
 		return fmt.Errorf("record what was written: %w", err)
 	}
 	return nil
@@ -209,18 +212,30 @@ type record struct {
 	Table
 }
 
-func recordName(kind partKind, name string) string {
-	if kind == partSchema {
+// recordName is unlike those of all other tables: names of steps have no "+".
+func recordName(kind partKind, name string, part int) string {
+	switch {
+	case kind == partSchema:
 		return "schema.json"
+	case part > 0:
+		return fmt.Sprintf("%s-%s+%d.json", kind, stepName(name), part)
 	}
 	return string(kind) + "-" + stepName(name) + ".json"
 }
 
+// ofPart is what a message says of a part of a table.
+func ofPart(part int) string {
+	if part == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", part %d", part)
+}
+
 // recall adds what the steps have recorded.
 func (m *Manifest) recall(step *sdk.Step[Settings], selection Selection, stages []string) error {
-	read := func(kind partKind, name string) (Table, error) {
+	read := func(kind partKind, name string, part int) (Table, error) {
 		var note record
-		raw, err := os.ReadFile(filepath.Join(frozenDir(step.Info), recordName(kind, name)))
+		raw, err := os.ReadFile(filepath.Join(frozenDir(step.Info), recordName(kind, name, part)))
 		if err == nil {
 			err = json.Unmarshal(raw, &note)
 		}
@@ -228,26 +243,29 @@ func (m *Manifest) recall(step *sdk.Step[Settings], selection Selection, stages 
 			err = errors.New("it is of another snapshot")
 		}
 		if err != nil {
-			return note.Table, fmt.Errorf("read what the step of %s %q has recorded: %w", kind, name, err)
+			return note.Table, fmt.Errorf("read what the step of %s %q%s has recorded: %w", kind, name, ofPart(part), err)
 		}
 		return note.Table, nil
 	}
 	if selection.Mode == Recreate {
-		record, err := read(partSchema, "")
+		record, err := read(partSchema, "", 0)
 		if err != nil {
 			return err
 		}
 		m.Schema = &record.File
 	}
 	for _, table := range selection.Tables {
-		record, err := read(partTable, table)
-		if err != nil {
-			return err
+		parts := step.Settings.Part.Parts[table]
+		for n := min(1, parts); n <= parts; n++ {
+			record, err := read(partTable, table, n)
+			if err != nil {
+				return err
+			}
+			m.Tables = append(m.Tables, record)
 		}
-		m.Tables = append(m.Tables, record)
 	}
 	for _, stage := range stages {
-		record, err := read(partStage, stage)
+		record, err := read(partStage, stage, 0)
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ const (
 
 // Settings of the controller dumptables.
 type Settings struct {
-	DSN     string   `json:"dsn" jsonschema:"required,minLength=1" jsonschema_description:"The database: sqlite:PATH, relative to the task file, or mysql://USER@HOST/DATABASE."`
+	DSN     DSN      `json:"dsn" jsonschema:"required,minLength=1" jsonschema_description:"The database: sqlite:PATH, relative to the task file, mysql://USER@HOST/DATABASE or postgres://USER@HOST/DATABASE."`
 	Mode    Mode     `json:"mode,omitempty" jsonschema:"enum=recreate,enum=data_only" jsonschema_description:"recreate: drop and create each table; data_only: rows alone."`
 	Tables  []string `json:"tables,omitempty" jsonschema_description:"Names or globs of the tables and views to dump."`
 	Exclude []string `json:"exclude,omitempty" jsonschema_description:"Names or globs to leave out."`
@@ -28,6 +28,9 @@ type Settings struct {
 	Password     sdk.Secret `json:"password,omitzero" jsonschema_description:"The password of the DSN's user."`
 	PasswordFile string     `json:"password_file,omitempty" jsonschema_description:"File that holds the password alone and that no other user may read."`
 	Connections  int        `json:"connections,omitempty" jsonschema:"minimum=1,maximum=32" jsonschema_description:"Connections with the same snapshot; more than one serve steps side by side."`
+	SplitRows    int64      `json:"split_rows,omitempty" jsonschema:"minimum=1" jsonschema_description:"Dump tables of more rows in parts of about so many, each a step. Default: a step a table."`
+	Compress     string     `json:"compress,omitempty" jsonschema:"enum=none,enum=gzip,enum=zstd" jsonschema_description:"Compress the files as they are written."`
+	Programs     string     `json:"programs,omitempty" jsonschema_description:"Directory of pg_dump and psql. Default: those that fit the server, where the packages put them."`
 
 	// Part is set in planned steps alone; task files cannot give it.
 	Part *part `json:"part,omitempty" jsonschema:"-"`
@@ -39,6 +42,12 @@ type part struct {
 	Table string   `json:"table,omitempty"`
 	Stage string   `json:"stage,omitempty"`
 	File  string   `json:"file,omitempty"`
+	// Part counts the parts of a table from 1; it is 0 of one that is not split.
+	Part  int   `json:"part,omitempty"`
+	Range Range `json:"range,omitzero"`
+	About int64 `json:"about,omitempty"` // rows of the part
+	// Parts are, for the finish, the tables that are split and into how many.
+	Parts map[string]int `json:"parts,omitempty"`
 	// Plan names the plan that the step is of: its finish takes nothing that a
 	// step of another one wrote.
 	Plan string `json:"plan,omitempty"`
@@ -58,12 +67,13 @@ const (
 
 // RestoreSettings of the controller restoretables.
 type RestoreSettings struct {
-	DSN       string `json:"dsn" jsonschema:"required,minLength=1" jsonschema_description:"The database to load into: sqlite:PATH, relative to the task file, or mysql://USER@HOST/DATABASE."`
+	DSN       DSN    `json:"dsn" jsonschema:"required,minLength=1" jsonschema_description:"The database to load into: sqlite:PATH, relative to the task file, mysql://USER@HOST/DATABASE or postgres://USER@HOST/DATABASE."`
 	Source    string `json:"source,omitempty" jsonschema_description:"Directory of the dump. Default: tables in the run's own directory."`
 	Overwrite bool   `json:"overwrite,omitempty" jsonschema_description:"Replace what the database holds already."`
 
 	Password     sdk.Secret `json:"password,omitzero" jsonschema_description:"The password of the DSN's user."`
 	PasswordFile string     `json:"password_file,omitempty" jsonschema_description:"File that holds the password alone and that no other user may read."`
+	Programs     string     `json:"programs,omitempty" jsonschema_description:"Directory of psql. Default: the one that fits the server, where the packages put it."`
 
 	// Part is set in planned steps alone; task files cannot give it.
 	Part *part `json:"part,omitempty" jsonschema:"-"`
@@ -77,7 +87,7 @@ func Plugin(version string, engines map[string]Engine) sdk.Plugin {
 		sdk.Controller[Settings]{
 			Summary:  "Dump the tables of a database into SQL files, from one snapshot, a step a table.",
 			Effect:   sdk.Idempotent,
-			Defaults: Settings{Mode: Recreate, Tables: []string{"*"}, Connections: 1},
+			Defaults: Settings{Mode: Recreate, Tables: []string{"*"}, Connections: 1, Compress: compressNone},
 			Plan:     d.plan,
 			Run:      d.run,
 		},
@@ -97,10 +107,14 @@ type dumper struct {
 
 // engine finds who knows the DSN. What the DSN holds behind its scheme may be a
 // password and is not repeated in errors.
-func (d *dumper) engine(dsn, baseDir string) (Engine, Location, error) {
-	scheme, address, found := strings.Cut(dsn, ":")
+func (d *dumper) engine(dsn DSN, programs string, info sdk.Info) (Engine, Location, error) {
+	scheme, address, found := strings.Cut(string(dsn), ":")
 	if engine, ok := d.engines[strings.ToLower(scheme)]; ok && found {
-		return engine, Location{Address: address, BaseDir: baseDir, Connections: 1}, nil
+		at := Location{Address: address, BaseDir: info.BaseDir, Connections: 1}
+		if programs != "" {
+			at.Programs = info.Path(programs)
+		}
+		return engine, at, nil
 	}
 	known := sortedKeys(d.engines)
 	hint := fmt.Sprintf("known is %s, as in %q", strings.Join(known, ", "), "sqlite:./shop.db")

@@ -135,7 +135,7 @@ func (r *rowWriter) large(ctx context.Context, where string) error {
 			return err
 		}
 	}
-	r.sum.row()
+	r.sum.Row()
 	if r.out != nil {
 		r.insertLarge(literals)
 	}
@@ -148,7 +148,7 @@ func (r *rowWriter) shortValue(ctx context.Context, c *column, where string) (st
 	if err := r.conn.one(ctx, into, "SELECT "+c.expression()+" FROM "+r.shape.from()+where); err != nil {
 		return "", err
 	}
-	r.sum.value(value)
+	r.sum.Value(value)
 	return string(c.appendValue(nil, value, number)), nil
 }
 
@@ -162,7 +162,7 @@ func (r *rowWriter) longValue(ctx context.Context, i int, where string) (string,
 	if err := r.conn.one(ctx, []any{&size}, "SELECT LENGTH("+quoted(c.name)+") FROM "+r.shape.from()+where); err != nil {
 		return "", err
 	}
-	r.sum.begin(size.Int64, !size.Valid)
+	r.sum.Begin(size.Int64, !size.Valid)
 	if !size.Valid {
 		return "NULL", nil
 	}
@@ -185,7 +185,7 @@ func (r *rowWriter) longValue(ctx context.Context, i int, where string) (string,
 			if int64(len(part)) != min(step, size.Int64-at) {
 				return fmt.Errorf("column %q has %d bytes, and the server did not give those from %d on", c.name, size.Int64, at)
 			}
-			r.sum.bytes(part)
+			r.sum.Bytes(part)
 			for begin := int64(0); r.out != nil && begin < int64(len(part)); begin += r.conn.piece() {
 				r.setVariable(i, part[begin:min(begin+r.conn.piece(), int64(len(part)))], at+begin == 0)
 			}

@@ -80,20 +80,20 @@ func wrap(what string, err error) error {
 
 // admitRows looks whether the tables are there, and empty.
 func (c *conn) admitRows(ctx context.Context, l dump.Loading, entries []entry) error {
-	for _, table := range l.Manifest.Tables {
-		i := slices.IndexFunc(entries, func(e entry) bool { return e.name == table.Table })
+	for _, table := range l.Manifest.Names() {
+		i := slices.IndexFunc(entries, func(e entry) bool { return e.name == table })
 		if i < 0 {
-			return sdk.Permanent(fmt.Errorf("the database has no table %q: a dump of the mode data_only holds rows alone", table.Table))
+			return sdk.Permanent(fmt.Errorf("the database has no table %q: a dump of the mode data_only holds rows alone", table))
 		}
 		if l.Overwrite || entries[i].kind == typeSequence {
 			continue
 		}
 		var there int
-		if err := c.one(ctx, []any{&there}, "SELECT EXISTS(SELECT 1 FROM "+quoted(table.Table)+")"); err != nil {
-			return explain(ctx, fmt.Errorf("look into table %q: %w", table.Table, err))
+		if err := c.one(ctx, []any{&there}, "SELECT EXISTS(SELECT 1 FROM "+quoted(table)+")"); err != nil {
+			return explain(ctx, fmt.Errorf("look into table %q: %w", table, err))
 		}
 		if there > 0 {
-			return sdk.Permanent(fmt.Errorf("table %q is not empty: empty it, or set overwrite: true", table.Table))
+			return sdk.Permanent(fmt.Errorf("table %q is not empty: empty it, or set overwrite: true", table))
 		}
 	}
 	return nil
@@ -178,10 +178,7 @@ func (c *conn) holdTriggers(ctx context.Context, l dump.Loading, path string) er
 	if err := c.mayShow(ctx, c.server, false); err != nil {
 		return err
 	}
-	var tables []string
-	for _, table := range l.Manifest.Tables {
-		tables = append(tables, table.Table)
-	}
+	tables := l.Manifest.Names()
 	list, err := c.triggers(ctx, tables)
 	if err != nil {
 		return err
@@ -235,7 +232,7 @@ func (Engine) LoadTable(ctx context.Context, l dump.Loading, table dump.Table) e
 		return sdk.Permanent(errors.New("it is not there any more"))
 	}
 	if entries[i].kind != typeSequence {
-		if err := c.empty(ctx, table.Table, entries[i].kind == typeVersioned); err != nil {
+		if err := c.empty(ctx, table, entries[i].kind == typeVersioned); err != nil {
 			return explain(ctx, wrap("empty it", err))
 		}
 	}
@@ -247,22 +244,23 @@ func (Engine) LoadTable(ctx context.Context, l dump.Loading, table dump.Table) e
 
 // empty deletes what an earlier attempt left, or what is overwritten. TRUNCATE
 // would set the counter back too.
-func (c *conn) empty(ctx context.Context, table string, versioned bool) error {
+func (c *conn) empty(ctx context.Context, table dump.Table, versioned bool) error {
 	if err := c.exec(ctx, "SET SESSION foreign_key_checks=0"); err != nil {
 		return err
 	}
-	from := quoted(table)
+	from := quoted(table.Table)
 	if versioned {
 		from += " FOR SYSTEM_TIME ALL"
 	}
+	from += condition(table.Range)
 	var there int
 	if err := c.one(ctx, []any{&there}, "SELECT EXISTS(SELECT 1 FROM "+from+")"); err != nil || there == 0 {
 		return err
 	}
-	if err := c.run(ctx, "DELETE FROM "+quoted(table)); err != nil || !versioned {
+	if err := c.run(ctx, "DELETE FROM "+quoted(table.Table)+condition(table.Range)); err != nil || !versioned {
 		return err
 	}
-	return c.run(ctx, "DELETE HISTORY FROM "+quoted(table))
+	return c.run(ctx, "DELETE HISTORY FROM "+quoted(table.Table))
 }
 
 // verify reads the table as a dump does and compares. In a database that had the
@@ -277,7 +275,7 @@ func (c *conn) verify(ctx context.Context, l dump.Loading, table dump.Table, ver
 		if versioned {
 			from += " FOR SYSTEM_TIME ALL"
 		}
-		if err := c.one(ctx, []any{&got.Rows}, "SELECT COUNT(*) FROM "+from); err != nil {
+		if err := c.one(ctx, []any{&got.Rows}, "SELECT COUNT(*) FROM "+from+condition(table.Range)); err != nil {
 			return explain(ctx, wrap("count the rows", err))
 		}
 	} else {
@@ -285,7 +283,8 @@ func (c *conn) verify(ctx context.Context, l dump.Loading, table dump.Table, ver
 		if err != nil {
 			return explain(ctx, err)
 		}
-		r := &rowWriter{conn: c, shape: shape, sum: newChecksum(), seen: func(int64) {}}
+		shape.within = table.Range
+		r := &rowWriter{conn: c, shape: shape, sum: dump.NewChecksum(), seen: func(int64) {}}
 		if err := r.all(ctx); err != nil {
 			return explain(ctx, wrap("read it again", err))
 		}
@@ -336,7 +335,7 @@ func dumpVerb(verb string) bool {
 
 // loadFile carries out a file, statement by statement.
 func (c *conn) loadFile(ctx context.Context, l dump.Loading, file dump.File) error {
-	f, err := os.Open(filepath.Join(l.Dir, file.File))
+	f, err := dump.OpenFile(l.Dir, file.File)
 	if err != nil {
 		return fmt.Errorf("load the dump: %w", err)
 	}
@@ -360,6 +359,6 @@ func (c *conn) loadFile(ctx context.Context, l dump.Loading, file dump.File) err
 		if err := c.run(ctx, string(statement)); err != nil {
 			return explain(ctx, fmt.Errorf("load %s, statement %d: %w", file.File, n, err))
 		}
-		l.Progress(script.read, file.File)
+		l.Progress(f.Done(), file.File)
 	}
 }

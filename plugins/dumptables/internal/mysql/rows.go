@@ -25,7 +25,7 @@ const (
 )
 
 // WriteRows implements dump.Source.
-func (s *source) WriteRows(ctx context.Context, w io.Writer, table string, seen func(int64)) (dump.Rows, error) {
+func (s *source) WriteRows(ctx context.Context, w io.Writer, table string, within dump.Range, seen func(int64)) (dump.Rows, error) {
 	if _, err := s.unchanged(ctx, table); err != nil {
 		return dump.Rows{}, err
 	}
@@ -33,6 +33,7 @@ func (s *source) WriteRows(ctx context.Context, w io.Writer, table string, seen 
 	if err != nil {
 		return dump.Rows{}, s.explain(ctx, s.altered(table, err))
 	}
+	shape.within = within
 	out := newScript(w)
 	mode := strictMode
 	if shape.loose {
@@ -43,7 +44,7 @@ func (s *source) WriteRows(ctx context.Context, w io.Writer, table string, seen 
 		out.text("SET SYSTEM_VERSIONING_INSERT_HISTORY=1;\n")
 	}
 	out.text("START TRANSACTION;\n")
-	r := &rowWriter{conn: s.conn, shape: shape, out: out, sum: newChecksum(), seen: seen}
+	r := &rowWriter{conn: s.conn, shape: shape, out: out, sum: dump.NewChecksum(), seen: seen}
 	if err := r.all(ctx); err != nil {
 		return dump.Rows{}, s.explain(ctx, s.altered(table, err))
 	}
@@ -59,7 +60,7 @@ type rowWriter struct {
 	conn  *conn
 	shape shape
 	out   *script // nil: they are summed up only
-	sum   *checksum
+	sum   *dump.Checksum
 	seen  func(int64)
 
 	n     int64
@@ -70,7 +71,7 @@ type rowWriter struct {
 }
 
 func (r *rowWriter) rows() dump.Rows {
-	return dump.Rows{Rows: r.n, Checksum: fmt.Sprintf("%016x", r.sum.sum)}
+	return dump.Rows{Rows: r.n, Checksum: r.sum.String()}
 }
 
 func (r *rowWriter) all(ctx context.Context) error {
@@ -121,10 +122,10 @@ func (r *rowWriter) row(ctx context.Context, values []sql.RawBytes, order int64)
 	}
 	at := 0
 	for i := range r.shape.columns {
-		r.sum.value(values[at])
+		r.sum.Value(values[at])
 		at += r.shape.columns[i].fields()
 	}
-	r.sum.row()
+	r.sum.Row()
 	if err := r.count(ctx); err != nil || r.out == nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stepd/stepd/plugins/dumptables/internal/dump"
 	"github.com/stepd/stepd/sdk"
 )
 
@@ -30,6 +31,8 @@ type shape struct {
 	key     []int // columns of the primary key, if rows can be found by it
 	// history: old versions of rows are dumped too.
 	history bool
+	// within is the part of the table that is read.
+	within dump.Range
 	// loose: what the table holds may be refused in strict mode.
 	loose bool
 }
@@ -188,7 +191,7 @@ func (s *shape) query() string {
 			b.WriteString(c.expression())
 		}
 	}
-	return b.String() + ", " + size + " FROM " + s.from()
+	return b.String() + ", " + size + " FROM " + s.from() + condition(s.within)
 }
 
 func (c *column) expression() string {

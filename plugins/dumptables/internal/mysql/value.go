@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"encoding/hex"
-	"hash/crc32"
 	"strings"
 	"unicode/utf8"
 )
@@ -123,47 +122,4 @@ func delimiter(text string) string {
 			return other
 		}
 	}
-}
-
-// checksum is one of rows, whatever their order: the sum of a number for each
-// row, made of all its bytes. It finds damage, not deceit.
-type checksum struct {
-	sum    uint64
-	a, b   uint32
-	tables [2]*crc32.Table
-}
-
-func newChecksum() *checksum {
-	return &checksum{tables: [2]*crc32.Table{crc32.IEEETable, crc32.MakeTable(crc32.Castagnoli)}}
-}
-
-// begin begins a value of the row: nil is none.
-func (c *checksum) begin(size int64, null bool) {
-	head := [9]byte{0: 1}
-	if null {
-		head[0], size = 0, 0
-	}
-	for i := range 8 {
-		head[i+1] = byte(size >> (8 * i))
-	}
-	c.bytes(head[:])
-}
-
-func (c *checksum) bytes(b []byte) {
-	c.a, c.b = crc32.Update(c.a, c.tables[0], b), crc32.Update(c.b, c.tables[1], b)
-}
-
-func (c *checksum) value(b []byte) {
-	c.begin(int64(len(b)), b == nil)
-	c.bytes(b)
-}
-
-// row ends a row. What two rows have exchanged must show, so the number is mixed
-// before it is added.
-func (c *checksum) row() {
-	x := uint64(c.a)<<32 | uint64(c.b)
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	c.sum += x ^ x>>31
-	c.a, c.b = 0, 0
 }

@@ -229,7 +229,7 @@ func fill(ctx context.Context, path, journal string, l dump.Loading) error {
 var dumpVerbs = []string{"pragma", "begin", "commit", "drop", "create", "insert", "delete", "analyze"}
 
 func loadFile(ctx context.Context, conn *sql.Conn, l dump.Loading, name string, before int64) error {
-	f, err := os.Open(filepath.Join(l.Dir, name))
+	f, err := dump.OpenFile(l.Dir, name)
 	if err != nil {
 		return fmt.Errorf("load the dump: %w", err)
 	}
@@ -251,7 +251,7 @@ func loadFile(ctx context.Context, conn *sql.Conn, l dump.Loading, name string, 
 		if _, err := conn.ExecContext(ctx, text); err != nil {
 			return explain(ctx, fmt.Errorf("load %s, statement %d: %w", name, n, err))
 		}
-		l.Progress(before+script.read, name)
+		l.Progress(before+f.Done(), name)
 	}
 }
 

@@ -34,7 +34,7 @@ func (s *source) CountRows(ctx context.Context, table string) (int64, error) {
 }
 
 // WriteRows implements dump.Source.
-func (s *source) WriteRows(ctx context.Context, w io.Writer, table string, seen func(int64)) (dump.Rows, error) {
+func (s *source) WriteRows(ctx context.Context, w io.Writer, table string, _ dump.Range, seen func(int64)) (dump.Rows, error) {
 	shape, err := s.shape(ctx, table)
 	if err != nil {
 		return dump.Rows{}, err

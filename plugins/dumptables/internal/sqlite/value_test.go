@@ -15,6 +15,8 @@ import (
 
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
+
+	"github.com/stepd/stepd/plugins/dumptables/internal/dump"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -246,7 +248,7 @@ func TestRandomTablesSurvive(t *testing.T) {
 func dumpRows(t rapid.TB, s *source, table string) string {
 	t.Helper()
 	var b bytes.Buffer
-	if _, err := s.WriteRows(context.Background(), &b, table, func(int64) {}); err != nil {
+	if _, err := s.WriteRows(context.Background(), &b, table, dump.Range{}, func(int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
