@@ -79,7 +79,7 @@ func controllers() *fakeControllers {
 		// As a schema is made from a Go struct: everything behind a reference.
 		"dumptables": `{"$schema": "https://json-schema.org/draft/2020-12/schema", "$ref": "#/$defs/Settings", "$defs": {"Settings": {
 			"type": "object", "additionalProperties": false, "required": ["dsn"], "properties": {
-			"dsn": {"type": "string", "minLength": 1, "description": "Where the database is."},
+			"dsn": {"type": "string", "minLength": 1, "description": "Where the database is.", "not": {"pattern": ":.*@", "title": "holds a password", "description": "take it out"}},
 			"mode": {"type": "string", "enum": ["data_only", "recreate"]},
 			"tables": {"type": "array", "items": {"type": "string"}, "minItems": 1},
 			"rows": {"type": "integer", "minimum": 1, "maximum": 100000},

@@ -168,6 +168,7 @@ func TestFaultsOfSettings(t *testing.T) {
 		{"dumptables", "{dsn: }", []string{"5:16 steps[0].settings.dsn is empty: it must be text | "}},
 		{"dumptables", "{dsn: ''}", []string{"5:21 steps[0].settings.dsn must not be empty | "}},
 		{"dumptables", "[dsn]", []string{"5:15 steps[0].settings must be a mapping, found a list | "}},
+		{"dumptables", "{dsn: 'u:hunter2@h'}", []string{"5:21 steps[0].settings.dsn holds a password | take it out"}},
 		{"dumptables", "{dsn: x, mode: recrete}", []string{"5:30 steps[0].settings.mode must be one of: data_only, recreate; found the text \"recrete\" | did you mean \"recreate\"?"}},
 		{"dumptables", "{dsn: x, moed: recreate}", []string{"5:24 unknown setting \"moed\" | did you mean \"mode\"?"}},
 		{"dumptables", "{dsn: x, dsn: y}", []string{"5:24 the key \"dsn\" is given twice: first at line 5 | remove one of the two"}},

@@ -1,6 +1,7 @@
 package taskfile
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/big"
@@ -170,6 +171,9 @@ func (r *reading) report(e *jsonschema.ValidationError) {
 			}
 		}
 		r.p.fault(s.node(), s.path, fmt.Sprintf("%s must be one of: %s; found %s", s.path, strings.Join(texts(k.Want), ", "), describe(s.node())), hint)
+	case *kind.Not:
+		what, hint := r.schema.refusal(s.place)
+		r.p.fault(s.node(), s.path, s.path+" "+cmp.Or(what, words(k)), hint)
 	default:
 		r.p.fault(s.node(), s.path, s.path+" "+words(e.ErrorKind), "")
 	}

@@ -442,3 +442,22 @@ func (s *schema) description(at place) (text string) {
 	})
 	return strings.TrimSpace(text)
 }
+
+// refusal is what a schema says of the values that its "not" keeps out: the title
+// of the "not" is what such a value does ("holds a password"), its description
+// what to do about it. Both are "" where it says nothing, or several do.
+func (s *schema) refusal(at place) (what, hint string) {
+	found := 0
+	s.ask().walk(at, func(m map[string]any) bool {
+		if of, ok := m["not"].(map[string]any); ok {
+			found++
+			what, _ = of["title"].(string)
+			hint, _ = of["description"].(string)
+		}
+		return true
+	})
+	if found != 1 || strings.TrimSpace(what) == "" {
+		return "", ""
+	}
+	return strings.TrimSpace(what), strings.TrimSpace(hint)
+}
