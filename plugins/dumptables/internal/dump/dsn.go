@@ -18,7 +18,8 @@ func (DSN) JSONSchema() *jsonschema.Schema {
 		Type: "string", MinLength: &one,
 		Not: &jsonschema.Schema{
 			Pattern:     passwordInDSN,
-			Description: "holds a password, which everybody who may see the task would see: take it out and use the setting password_file or password",
+			Title:       "holds a password, which everybody who may see the task would see",
+			Description: "take it out and use the setting password_file or password",
 		},
 	}
 }
