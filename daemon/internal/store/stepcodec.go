@@ -2,8 +2,6 @@ package store
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"math"
 	"time"
 
@@ -39,100 +37,59 @@ const (
 	fieldAttemptAt  protowire.Number = 20
 	fieldEndedAt    protowire.Number = 21
 	fieldRetryAt    protowire.Number = 22
+	fieldCancel     protowire.Number = 23 // a message, see stepparts.go
+	fieldDone       protowire.Number = 24
+	fieldAmount     protowire.Number = 25
+	fieldNote       protowire.Number = 26
+	fieldCounter    protowire.Number = 27 // a message for each, in the order of names
+	fieldTried      protowire.Number = 28 // a message for each
 )
 
 func appendStep(b []byte, s *task.RunStep) []byte {
-	text := func(n protowire.Number, v string) {
-		if v != "" {
-			b = protowire.AppendTag(b, n, protowire.BytesType)
-			b = protowire.AppendString(b, v)
-		}
-	}
-	number := func(n protowire.Number, v int64) {
-		if v != 0 {
-			b = protowire.AppendTag(b, n, protowire.VarintType)
-			b = protowire.AppendVarint(b, protowire.EncodeZigZag(v))
-		}
-	}
-	instant := func(n protowire.Number, v time.Time) {
-		if !v.IsZero() {
-			b = protowire.AppendTag(b, n, protowire.Fixed64Type)
-			b = protowire.AppendFixed64(b, uint64(v.UnixNano()))
-		}
-	}
-	flag := func(n protowire.Number, v bool) {
-		if v {
-			number(n, 1)
-		}
-	}
-	text(fieldName, s.Name)
-	text(fieldController, s.Controller)
-	number(fieldOrder, int64(s.Order))
-	text(fieldStatus, string(s.Status))
-	text(fieldSettings, string(s.Settings))
-	if s.Weight != 0 {
-		b = protowire.AppendTag(b, fieldWeight, protowire.Fixed64Type)
-		b = protowire.AppendFixed64(b, math.Float64bits(s.Weight))
-	}
-	number(fieldETA, int64(s.ETA))
-	number(fieldPlanned, int64(s.Planned))
-	flag(fieldPlanDone, s.PlanDone)
-	flag(fieldPlanning, s.Planning)
-	text(fieldSession, s.Session)
-	text(fieldEffect, string(s.Effect))
-	number(fieldAttempt, int64(s.Attempt))
-	number(fieldTries, int64(s.Tries))
-	number(fieldLosses, int64(s.Losses))
-	text(fieldMessage, s.Message)
-	text(fieldError, s.Error)
-	text(fieldReason, s.Reason)
-	instant(fieldStartedAt, s.StartedAt)
-	instant(fieldAttemptAt, s.AttemptAt)
-	instant(fieldEndedAt, s.EndedAt)
-	instant(fieldRetryAt, s.RetryAt)
-	return b
+	w := fields(b)
+	w.text(fieldName, s.Name)
+	w.text(fieldController, s.Controller)
+	w.number(fieldOrder, int64(s.Order))
+	w.text(fieldStatus, string(s.Status))
+	w.text(fieldSettings, string(s.Settings))
+	w.float(fieldWeight, s.Weight)
+	w.number(fieldETA, int64(s.ETA))
+	w.number(fieldPlanned, int64(s.Planned))
+	w.flag(fieldPlanDone, s.PlanDone)
+	w.flag(fieldPlanning, s.Planning)
+	w.text(fieldSession, s.Session)
+	w.text(fieldEffect, string(s.Effect))
+	w.number(fieldAttempt, int64(s.Attempt))
+	w.number(fieldTries, int64(s.Tries))
+	w.number(fieldLosses, int64(s.Losses))
+	w.text(fieldMessage, s.Message)
+	w.text(fieldError, s.Error)
+	w.text(fieldReason, s.Reason)
+	w.instant(fieldStartedAt, s.StartedAt)
+	w.instant(fieldAttemptAt, s.AttemptAt)
+	w.instant(fieldEndedAt, s.EndedAt)
+	w.instant(fieldRetryAt, s.RetryAt)
+	w.parts(s)
+	return w
 }
-
-var errCutShort = errors.New("a field is cut short")
 
 // parseStep copies what it keeps of b.
 func parseStep(b []byte) (s task.RunStep, err error) {
-	for len(b) > 0 {
-		n, kind, size := protowire.ConsumeTag(b)
-		if size < 0 {
-			return s, errCutShort
-		}
-		b = b[size:]
-		switch kind {
+	err = eachField(b, func(f field) error {
+		switch f.kind {
 		case protowire.BytesType:
-			v, size := protowire.ConsumeBytes(b)
-			if size < 0 {
-				return s, errCutShort
-			}
-			b = b[size:]
-			setStepText(&s, n, v)
+			return setStepText(&s, f.n, f.text)
 		case protowire.VarintType:
-			v, size := protowire.ConsumeVarint(b)
-			if size < 0 {
-				return s, errCutShort
-			}
-			b = b[size:]
-			setStepNumber(&s, n, protowire.DecodeZigZag(v))
+			setStepNumber(&s, f.n, f.number)
 		case protowire.Fixed64Type:
-			v, size := protowire.ConsumeFixed64(b)
-			if size < 0 {
-				return s, errCutShort
-			}
-			b = b[size:]
-			setStepFixed(&s, n, v)
-		default:
-			return s, fmt.Errorf("field %d has the unknown kind %d", n, kind)
+			setStepFixed(&s, f.n, f.fixed)
 		}
-	}
-	return s, nil
+		return nil
+	})
+	return s, err
 }
 
-func setStepText(s *task.RunStep, n protowire.Number, v []byte) {
+func setStepText(s *task.RunStep, n protowire.Number, v []byte) error {
 	switch n {
 	case fieldName:
 		s.Name = string(v)
@@ -152,7 +109,12 @@ func setStepText(s *task.RunStep, n protowire.Number, v []byte) {
 		s.Error = string(v)
 	case fieldReason:
 		s.Reason = string(v)
+	case fieldNote:
+		s.Note = string(v)
+	case fieldCancel, fieldCounter, fieldTried:
+		return setStepPart(s, n, v)
 	}
+	return nil
 }
 
 // statusWord saves a copy for the words that are known.
@@ -187,17 +149,20 @@ func setStepNumber(s *task.RunStep, n protowire.Number, v int64) {
 }
 
 func setStepFixed(s *task.RunStep, n protowire.Number, v uint64) {
-	instant := func() time.Time { return time.Unix(0, int64(v)).UTC() }
 	switch n {
 	case fieldWeight:
 		s.Weight = math.Float64frombits(v)
+	case fieldDone:
+		s.Done = math.Float64frombits(v)
+	case fieldAmount:
+		s.Amount = math.Float64frombits(v)
 	case fieldStartedAt:
-		s.StartedAt = instant()
+		s.StartedAt = instantOf(v)
 	case fieldAttemptAt:
-		s.AttemptAt = instant()
+		s.AttemptAt = instantOf(v)
 	case fieldEndedAt:
-		s.EndedAt = instant()
+		s.EndedAt = instantOf(v)
 	case fieldRetryAt:
-		s.RetryAt = instant()
+		s.RetryAt = instantOf(v)
 	}
 }
