@@ -68,7 +68,7 @@ func (b *backend) parse(ctx context.Context, files []api.TaskFile) ([]task.Task,
 	var problems []api.Problem
 	from := map[string]string{}
 	for _, f := range files {
-		t, err := taskfile.Parse(ctx, taskfile.Source{Name: f.Name, Dir: f.Dir, Data: []byte(f.Data)}, b.host, schedulePort{b.App})
+		t, err := taskfile.Parse(ctx, taskfile.Source{Name: f.Name, Dir: f.Dir, Data: []byte(f.Data)}, taskfile.Ports{Controllers: b.host, Schedules: schedulePort{b.App}})
 		if faults, ok := errors.AsType[*taskfile.Errors](err); ok {
 			problems = append(problems, problemsJSON(faults)...)
 			continue

@@ -116,7 +116,7 @@ func controllers() *fakeControllers {
 
 func parse(t testing.TB, text string) (task.Task, error) {
 	t.Helper()
-	return taskfile.Parse(context.Background(), taskfile.Source{Name: "backup.yaml", Dir: "/srv/shop", Data: []byte(text)}, controllers(), new(fakeSchedules))
+	return taskfile.Parse(context.Background(), taskfile.Source{Name: "backup.yaml", Dir: "/srv/shop", Data: []byte(text)}, ports())
 }
 
 func mustParse(t testing.TB, text string) task.Task {
@@ -126,4 +126,8 @@ func mustParse(t testing.TB, text string) task.Task {
 		t.Fatalf("parse:\n%v", err)
 	}
 	return got
+}
+
+func ports() taskfile.Ports {
+	return taskfile.Ports{Controllers: controllers(), Schedules: new(fakeSchedules)}
 }

@@ -72,7 +72,7 @@ func TestFormatRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := taskfile.Parse(t.Context(), taskfile.Source{Name: "f", Dir: want.Dir, Data: out}, controllers(), new(fakeSchedules))
+		got, err := taskfile.Parse(t.Context(), taskfile.Source{Name: "f", Dir: want.Dir, Data: out}, ports())
 		if err != nil {
 			t.Fatalf("%v\nof\n%s", err, out)
 		}

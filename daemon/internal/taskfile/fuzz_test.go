@@ -42,7 +42,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		src := taskfile.Source{Name: "f", Dir: "/srv", Data: data}
-		got, err := taskfile.Parse(context.Background(), src, controllers(), new(fakeSchedules))
+		got, err := taskfile.Parse(context.Background(), src, ports())
 		if err != nil {
 			e, ok := errors.AsType[*taskfile.Errors](err)
 			if !ok || len(e.Problems) == 0 {
@@ -60,7 +60,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := taskfile.Parse(context.Background(), taskfile.Source{Name: "f", Dir: "/srv", Data: out}, controllers(), new(fakeSchedules))
+		again, err := taskfile.Parse(context.Background(), taskfile.Source{Name: "f", Dir: "/srv", Data: out}, ports())
 		if err != nil {
 			t.Fatalf("%v\nof\n%s", err, out)
 		}

@@ -18,6 +18,28 @@ type Controllers interface {
 	Lookup(ctx context.Context, name string) (task.ControllerInfo, error)
 }
 
+// Expressions finds what is wrong with expressions, as far as it can be known
+// before a run. Package expression is the one. Offsets of faults are in the text
+// that is given.
+type Expressions interface {
+	// CheckWhen checks a condition.
+	CheckWhen(text string, scope task.Scope) []task.ExpressionFault
+	// CheckText checks the expressions that stand in a text of settings; found
+	// says whether there are any, well or not.
+	CheckText(text string, scope task.Scope) (faults []task.ExpressionFault, found bool)
+}
+
+// Ports is what a parser asks of others.
+type Ports struct {
+	Controllers Controllers
+	Schedules   Schedules
+	// Expressions may be nil: then conditions and expressions are refused.
+	Expressions Expressions
+	// Saved is the task of that name as it is now; nil: there is none. What it has
+	// is no fault where only a newcomer would be mistaken.
+	Saved func(name string) (t task.Task, found bool)
+}
+
 // Parse reads a task file. The error is an *Errors with all faults of the file,
 // or the context's when that ended meanwhile. Each controller is looked up
 // once.
@@ -26,8 +48,8 @@ type Controllers interface {
 // laid over those of the task that its controller's schema has as properties, or
 // over all of them when the schema allows others. They are canonical JSON. Defaults of the schema are not filled in and secrets are not
 // resolved: a reference {"secret": "name"} is carried through.
-func Parse(ctx context.Context, src Source, c Controllers, s Schedules) (task.Task, error) {
-	p := &parser{controllers: c, schedules: s, looked: make(map[string]*controller), done: ctx.Done()}
+func Parse(ctx context.Context, src Source, with Ports) (task.Task, error) {
+	p := &parser{controllers: with.Controllers, schedules: with.Schedules, looked: make(map[string]*controller), done: ctx.Done()}
 	t := task.Task{Dir: src.Dir}
 	if root := p.readDocument(src.Data); root != nil {
 		p.task(ctx, root, &t)

@@ -223,7 +223,7 @@ func TestEachControllerIsLookedUpOnce(t *testing.T) {
 	for i := range 20 {
 		text += fmt.Sprintf("  - {name: s%d, controller: %s}\n", i, []string{"script", "nosuch"}[i%2])
 	}
-	_, err := taskfile.Parse(t.Context(), taskfile.Source{Name: "f", Data: []byte(text)}, c, new(fakeSchedules))
+	_, err := taskfile.Parse(t.Context(), taskfile.Source{Name: "f", Data: []byte(text)}, taskfile.Ports{Controllers: c, Schedules: new(fakeSchedules)})
 	if e, ok := errors.AsType[*taskfile.Errors](err); !ok || len(e.Problems) != 10 {
 		t.Errorf("want a problem for each of 10 steps, got %v", err)
 	}
@@ -236,7 +236,7 @@ func TestContextEndsParse(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	c := controllers()
-	_, err := taskfile.Parse(ctx, taskfile.Source{Name: "f", Data: []byte(backup)}, c, new(fakeSchedules))
+	_, err := taskfile.Parse(ctx, taskfile.Source{Name: "f", Data: []byte(backup)}, taskfile.Ports{Controllers: c, Schedules: new(fakeSchedules)})
 	if !errors.Is(err, context.Canceled) || errors.Is(err, task.ErrInvalid) || len(c.lookups) > 0 {
 		t.Errorf("got %v after lookups %v", err, c.lookups)
 	}

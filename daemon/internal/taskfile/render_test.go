@@ -26,7 +26,7 @@ func TestGoldens(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = taskfile.Parse(t.Context(), taskfile.Source{Name: filepath.Base(file), Data: data}, controllers(), new(fakeSchedules))
+			_, err = taskfile.Parse(t.Context(), taskfile.Source{Name: filepath.Base(file), Data: data}, ports())
 			if err == nil {
 				t.Fatal("no faults")
 			}

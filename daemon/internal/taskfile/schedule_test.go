@@ -145,7 +145,7 @@ on_end:
 func TestTheCheckIsToldOfWhichTask(t *testing.T) {
 	s := new(fakeSchedules)
 	text := "schedule: [0 1 * * *, {name: n, every: 5m}]\n" + noSteps + "name: nightly\n"
-	if _, err := taskfile.Parse(t.Context(), taskfile.Source{Name: "f", Data: []byte(text)}, controllers(), s); err != nil {
+	if _, err := taskfile.Parse(t.Context(), taskfile.Source{Name: "f", Data: []byte(text)}, taskfile.Ports{Controllers: controllers(), Schedules: s}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"nightly", "nightly"}, s.tasks); diff != "" {
