@@ -24,6 +24,7 @@ import (
 	"github.com/stepd/stepd/daemon/internal/runlog"
 	"github.com/stepd/stepd/daemon/internal/schedule"
 	"github.com/stepd/stepd/daemon/internal/store"
+	"github.com/stepd/stepd/daemon/internal/task"
 )
 
 const (
@@ -31,6 +32,7 @@ const (
 	queryGrace   = 5 * time.Second  // for requests under way when the daemon stops
 	pluginGrace  = 10 * time.Second // for plugins to end
 	maxRunDir    = 80               // bytes; sockets in it have to fit into an address
+	logSegments  = 8                // of a run's log; the oldest goes when it gets too large
 )
 
 // Options of the daemon.
@@ -122,7 +124,8 @@ func New(o Options) (_ *App, err error) {
 		a.log.Info("removed what runs left", "directories", removed)
 	}
 
-	a.runlog, err = runlog.New(runlog.Options{Dir: filepath.Join(c.DataDir, "logs"), Logger: a.log.Named("runlog")})
+	a.runlog, err = runlog.New(runlog.Options{Dir: filepath.Join(c.DataDir, "logs"), Logger: a.log.Named("runlog"),
+		SegmentBytes: c.LogSize / logSegments, Segments: logSegments})
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +138,8 @@ func New(o Options) (_ *App, err error) {
 	a.engine, err = engine.New(engine.Config{
 		Store: engineStore{a.store}, Controllers: a.host, Clock: clock, RunLog: a.runlog,
 		Workspaces: work, Schedules: engineSchedules{a}, Logger: a.log.Named("engine"),
-		MaxRuns: c.MaxRuns, KeepRuns: c.KeepRuns, KeepDays: c.KeepDays,
+		MaxRuns: c.MaxRuns, KeepRuns: c.KeepRuns, KeepDays: c.KeepDays, KeepBytes: c.KeepBytes,
+		ControllerLimits: c.ControllerLimits, StuckAfter: c.StuckAfter, Detail: task.Detail(c.RunLog),
 	})
 	if err != nil {
 		return nil, err

@@ -25,10 +25,28 @@ type Config struct {
 	LogLevel  slog.Level
 	LogFormat string // text or json
 
+	// ControllerLimits is how many steps of a controller are carried out at once:
+	// "PLUGIN" or "PLUGIN/CONTROLLER", or "PLUGIN/*" for all of a plugin together.
+	ControllerLimits map[string]int
+
 	BallastSize int64 // bytes kept free for a full disk; 0: none
 	KeepRuns    int   // ended runs of each task; 0: all
 	KeepDays    int   // 0: no limit
+	KeepBytes   int64 // of all ended runs together; 0: no limit
 	Grace       time.Duration
+	StuckAfter  time.Duration // 0: no step is ever shown as stuck
+
+	RunLog    string // simple or detailed, of tasks that do not say
+	LogSize   int64  // bytes of the log of one run
+	AuditSize int64  // bytes of the audit log that are kept
+
+	// Names or numbers of the groups whose members have that role. Whether they
+	// exist is for the caller to check. All three empty: whoever reaches the
+	// socket is an administrator.
+	AdminGroups, RunnerGroups, ReaderGroups []string
+
+	Secrets    map[string]string // files by the names of what they hold
+	SecretDirs []string          // where all others are looked for, by their names
 
 	// Timezone is the name of the zone of schedules that name none. Whether the
 	// time zone database knows it is for the caller to check.
@@ -39,6 +57,12 @@ type Config struct {
 const (
 	FormatText = "text"
 	FormatJSON = "json"
+)
+
+// Words for Config.RunLog.
+const (
+	LogSimple   = "simple"
+	LogDetailed = "detailed"
 )
 
 // Flag is a setting that was given on the command line, by the Key of its
@@ -86,6 +110,7 @@ func load(path string, env func(string) (string, bool), root bool, flags []Flag)
 		PluginDirs: []string{"/usr/lib/stepd/plugins", "/usr/local/lib/stepd/plugins"},
 		MaxRuns:    4, LogLevel: slog.LevelInfo, LogFormat: FormatText,
 		BallastSize: 32 << 20, KeepRuns: 100, Grace: 10 * time.Second,
+		StuckAfter: 15 * time.Minute, RunLog: LogSimple, LogSize: 64 << 20, AuditSize: 64 << 20,
 	}
 	cwd, err := os.Getwd()
 	if err != nil {
@@ -147,6 +172,15 @@ func (c *Config) fillIn(env func(string) (string, bool), root bool) (faults []st
 			c.Socket = filepath.Join(dir, "stepd", "stepd.sock")
 		default:
 			c.Socket = filepath.Join(c.DataDir, "stepd.sock")
+		}
+	}
+	if c.SecretDirs == nil { // an empty list says that there are none
+		dir := "/etc"
+		if !root {
+			dir = userDir(env, "XDG_CONFIG_HOME", ".config")
+		}
+		if dir != "" {
+			c.SecretDirs = []string{filepath.Join(dir, "stepd", "secrets")}
 		}
 	}
 	if c.Timezone == "" {

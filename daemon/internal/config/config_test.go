@@ -42,7 +42,8 @@ func defaults() Config {
 		DataDir: "/var/lib/stepd", Socket: "/run/stepd/stepd.sock",
 		PluginDirs: []string{"/usr/lib/stepd/plugins", "/usr/local/lib/stepd/plugins"},
 		MaxRuns:    4, LogLevel: slog.LevelInfo, LogFormat: "text", BallastSize: 32 << 20, KeepRuns: 100, Grace: 10 * time.Second,
-		Timezone: machineZone(environ(), "/etc"),
+		Timezone: machineZone(environ(), "/etc"), StuckAfter: 15 * time.Minute,
+		RunLog: "simple", LogSize: 64 << 20, AuditSize: 64 << 20, SecretDirs: []string{"/etc/stepd/secrets"},
 	}
 }
 
@@ -52,12 +53,13 @@ func TestDefaults(t *testing.T) {
 		root            bool
 		env             []string
 		dataDir, socket string
+		secrets         []string
 	}{
-		{"root", true, []string{"HOME", "/root", "XDG_RUNTIME_DIR", "/run/user/0", "XDG_STATE_HOME", "/x"}, "/var/lib/stepd", "/run/stepd/stepd.sock"},
-		{"user", false, []string{"HOME", "/home/a", "XDG_RUNTIME_DIR", "/run/user/7", "XDG_STATE_HOME", "/state"}, "/state/stepd", "/run/user/7/stepd/stepd.sock"},
-		{"user without XDG", false, []string{"HOME", "/home/a"}, "/home/a/.local/state/stepd", "/home/a/.local/state/stepd/stepd.sock"},
-		{"relative XDG is no XDG", false, []string{"HOME", "/home/a", "XDG_RUNTIME_DIR", "run", "XDG_STATE_HOME", "state"}, "/home/a/.local/state/stepd", "/home/a/.local/state/stepd/stepd.sock"},
-		{"socket follows data_dir", false, []string{"STEPD_DATA_DIR", "/d"}, "/d", "/d/stepd.sock"},
+		{"root", true, []string{"HOME", "/root", "XDG_RUNTIME_DIR", "/run/user/0", "XDG_STATE_HOME", "/x"}, "/var/lib/stepd", "/run/stepd/stepd.sock", []string{"/etc/stepd/secrets"}},
+		{"user", false, []string{"HOME", "/home/a", "XDG_RUNTIME_DIR", "/run/user/7", "XDG_STATE_HOME", "/state", "XDG_CONFIG_HOME", "/conf"}, "/state/stepd", "/run/user/7/stepd/stepd.sock", []string{"/conf/stepd/secrets"}},
+		{"user without XDG", false, []string{"HOME", "/home/a"}, "/home/a/.local/state/stepd", "/home/a/.local/state/stepd/stepd.sock", []string{"/home/a/.config/stepd/secrets"}},
+		{"relative XDG is no XDG", false, []string{"HOME", "/home/a", "XDG_RUNTIME_DIR", "run", "XDG_STATE_HOME", "state"}, "/home/a/.local/state/stepd", "/home/a/.local/state/stepd/stepd.sock", []string{"/home/a/.config/stepd/secrets"}},
+		{"socket follows data_dir", false, []string{"STEPD_DATA_DIR", "/d"}, "/d", "/d/stepd.sock", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := load("", environ(c.env...), c.root, nil)
@@ -65,7 +67,7 @@ func TestDefaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := defaults()
-			want.DataDir, want.Socket = c.dataDir, c.socket
+			want.DataDir, want.Socket, want.SecretDirs = c.dataDir, c.socket, c.secrets
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -93,6 +95,18 @@ keep_runs: 0
 keep_days: 30
 grace: 1m
 timezone: Europe/Berlin
+controller_limits: {dumptables: 1, copyfiles/verify: 2, "büro/*": 3}
+keep_bytes: 10GiB
+run_log: detailed
+log_size: 2MiB
+stuck_after: 1h
+admin_groups: [wheel, "27", wheel]
+runner_groups: [shop]
+reader_groups: [adm]
+secrets:
+  shop.password: /etc/shop//pw
+secret_dirs: [secrets, /run/secrets]
+audit_size: 1MiB
 `)
 	got, err := load(path, environ(), true, nil)
 	if err != nil {
@@ -104,9 +118,21 @@ timezone: Europe/Berlin
 		PluginDirs: []string{filepath.Join(dir, "plugins"), "/opt/plugins"}, PluginChecksums: map[string]string{"dumptables": sum},
 		PluginEnv: []string{"HTTP_PROXY", "TZ"}, MaxRuns: 8, LogLevel: slog.LevelDebug, LogFormat: "json",
 		BallastSize: 3 << 29, KeepRuns: 0, KeepDays: 30, Grace: time.Minute, Timezone: "Europe/Berlin",
+		ControllerLimits: map[string]int{"dumptables": 1, "copyfiles/verify": 2, "büro/*": 3}, KeepBytes: 10 << 30,
+		RunLog: "detailed", LogSize: 2 << 20, StuckAfter: time.Hour, AuditSize: 1 << 20,
+		AdminGroups: []string{"wheel", "27"}, RunnerGroups: []string{"shop"}, ReaderGroups: []string{"adm"},
+		Secrets: map[string]string{"shop.password": "/etc/shop/pw"}, SecretDirs: []string{filepath.Join(dir, "secrets"), "/run/secrets"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// An empty list is an answer: there are no such directories.
+func TestNoSecretDirs(t *testing.T) {
+	got, err := load(write(t, "secret_dirs: []\n"), environ(), true, nil)
+	if err != nil || len(got.SecretDirs) != 0 {
+		t.Errorf("got %q, %v", got.SecretDirs, err)
 	}
 }
 
@@ -116,7 +142,8 @@ func TestFlagOverEnvironmentOverFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := write(t, "max_runs: 1\nkeep_runs: 1\nkeep_days: 1\nplugin_dirs: [/f]\n")
-	env := environ("STEPD_KEEP_RUNS", "2", "STEPD_KEEP_DAYS", "2", "STEPD_PLUGIN_DIRS", "a:/b", "STEPD_PLUGIN_ENV", "A, B", "STEPD_PLUGIN_CHECKSUMS", "x="+sum+",y="+sum, "STEPD_LOG_LEVEL", "")
+	env := environ("STEPD_KEEP_RUNS", "2", "STEPD_KEEP_DAYS", "2", "STEPD_PLUGIN_DIRS", "a:/b", "STEPD_PLUGIN_ENV", "A, B", "STEPD_PLUGIN_CHECKSUMS", "x="+sum+",y="+sum, "STEPD_LOG_LEVEL", "",
+		"STEPD_SECRETS", "a=/a,b=/b", "STEPD_ADMIN_GROUPS", "x, y", "STEPD_CONTROLLER_LIMITS", "a/*=2")
 	got, err := load(path, env, true, []Flag{{"keep_days", "3"}, {"data_dir", "d"}})
 	if err != nil {
 		t.Fatal(err)
@@ -127,6 +154,7 @@ func TestFlagOverEnvironmentOverFile(t *testing.T) {
 	want.PluginDirs = []string{filepath.Join(cwd, "a"), "/b"}
 	want.PluginEnv = []string{"A", "B"}
 	want.PluginChecksums = map[string]string{"x": sum, "y": sum}
+	want.Secrets, want.AdminGroups, want.ControllerLimits = map[string]string{"a": "/a", "b": "/b"}, []string{"x", "y"}, map[string]int{"a/*": 2}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -157,6 +185,17 @@ func TestFaultsOfTheFile(t *testing.T) {
 		"plugin_checksums: {a: beef}":          {`:1:19: plugin_checksums must give each plugin a SHA-256 of 64 hexadecimal digits, found "beef" for a`},
 		"plugin_checksums: {a/b: " + sum + "}": {`:1:19: plugin_checksums must name plugins by their file name alone, found "a/b"`},
 		"socket_group: a b":                    {`:1:15: socket_group must be the name or the number of a group, found "a b"`},
+		"controller_limits: {a: 0}":            {`:1:20: controller_limits must give each controller a whole number from 1 to 1024, found "0" for a`},
+		"controller_limits: {'*': 1}":          {`:1:20: controller_limits must name controllers as steps do, or PLUGIN/* for all of a plugin; found "*"`},
+		"run_log: loud":                        {`:1:10: run_log must be one of: simple, detailed; found "loud"`},
+		"log_size: 1023KiB":                    {`:1:11: log_size must be at least 1MiB, found 1023KiB`},
+		"audit_size: 2000TiB":                  {`:1:13: audit_size must be at most 1024GiB, found 2000TiB`},
+		"stuck_after: 1ms":                     {`:1:14: stuck_after must be 0 or from 1s to 8760h, found 1ms`},
+		"admin_groups: [a b]":                  {`:1:15: admin_groups must hold the names or numbers of groups, found "a b"`},
+		"admin_groups: wheel":                  {`:1:15: admin_groups must be a list of groups, found "wheel"`},
+		"secrets: {a: b}":                      {`:1:10: secrets must give each secret the absolute path of its file, found "b" for a`},
+		"secrets: {../a: /b}":                  {`:1:10: secrets must have names of letters, digits, '.', '_' and '-' that begin with a letter or digit, at most 128 long; found "../a"`},
+		"secret_dirs: [~/x]":                   {`:1:14: secret_dirs must be a path without '~', found "~/x": write the directory itself`},
 		"- a":                                  {`:1:1: a configuration is made of lines 'key: value', found a list`},
 		"max_runs: 1\n---\nmax_runs: 2\n":      {`:2:1: a second document starts here: a configuration is one`},
 		"max_runs: [1":                         {`:1:11: this is not valid YAML: did not find expected ',' or ']' while parsing a flow sequence`},
@@ -259,7 +298,9 @@ func TestSettingsAreDocumented(t *testing.T) {
 			value, _, _ = strings.Cut(s.Default, " ")
 		case "plugin_dirs":
 			value = strings.ReplaceAll(s.Default, ", ", ":")
-		case "socket_group", "plugin_checksums", "plugin_env", "timezone":
+		case "secret_dirs":
+			value, _, _ = strings.Cut(s.Default, " ")
+		case "socket_group", "plugin_checksums", "plugin_env", "timezone", "controller_limits", "admin_groups", "runner_groups", "reader_groups", "secrets":
 			continue
 		}
 		again, err := load("", environ(), true, []Flag{{s.Key, value}})
@@ -270,7 +311,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 			t.Errorf("%s: the default %q is not what holds: %s", s.Key, s.Default, diff)
 		}
 	}
-	if len(seen) != 14 {
+	if len(seen) != 25 {
 		t.Errorf("%d settings", len(seen))
 	}
 }

@@ -1,12 +1,8 @@
 package config
 
 import (
-	"encoding/hex"
 	"fmt"
-	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -14,6 +10,7 @@ import (
 const (
 	maxSocketPath = 107 // sun_path, less its final NUL
 	maxGrace      = 10 * time.Minute
+	maxStuckAfter = 365 * 24 * time.Hour
 )
 
 // Setting is one entry of the configuration, for help and documentation.
@@ -92,29 +89,10 @@ func definitions() []definition {
 			scalar: func(c *Config, v, base string) (err error) { c.Socket, err = absolute(v, base); return err }},
 		{Setting: Setting{Key: "socket_group", Value: "group", Default: "the group of the daemon",
 			Doc: "The group whose members may use the socket, by name or number."},
-			scalar: func(c *Config, v, _ string) error {
-				if !regexp.MustCompile(`^([0-9]+|[A-Za-z_][A-Za-z0-9_.-]*\$?)$`).MatchString(v) {
-					return fmt.Errorf("must be the name or the number of a group, found %q", v)
-				}
-				c.SocketGroup = v
-				return nil
-			}},
+			scalar: func(c *Config, v, _ string) (err error) { c.SocketGroup, err = group(v); return err }},
 		{Setting: Setting{Key: "plugin_dirs", Value: "directories", Default: "/usr/lib/stepd/plugins, /usr/local/lib/stepd/plugins",
 			Doc: "Where plugins are looked for; of two with one name the first one counts. Separated by ':' in the environment."},
-			split: ":", list: func(c *Config, values []string, base string) error {
-				dirs := make([]string, 0, len(values))
-				for _, v := range values {
-					dir, err := absolute(v, base)
-					if err != nil {
-						return err
-					}
-					if !slices.Contains(dirs, dir) {
-						dirs = append(dirs, dir)
-					}
-				}
-				c.PluginDirs = dirs
-				return nil
-			}},
+			split: ":", list: directories(func(c *Config) *[]string { return &c.PluginDirs })},
 		{Setting: Setting{Key: "plugin_checksums", Value: "NAME: SHA-256", Default: "none",
 			Doc: "Checksums that plugins must have, by the name of their file; sha256sum prints them. NAME=SHA-256, separated by ',', in the environment."},
 			split: ",", pairs: checksums},
@@ -123,6 +101,9 @@ func definitions() []definition {
 			split: ",", list: func(c *Config, values []string, _ string) error { return environment(c, values) }},
 		{Setting: Setting{Key: "max_runs", Value: "number", Default: "4", Doc: "How many runs are carried out at once; the others wait their turn."},
 			scalar: whole(1, 1024, func(c *Config) *int { return &c.MaxRuns })},
+		{Setting: Setting{Key: "controller_limits", Value: "NAME: number", Default: "none",
+			Doc: "How many steps of a controller are carried out at once, by its name; PLUGIN/* stands for all of a plugin together. NAME=NUMBER, separated by ',', in the environment."},
+			split: ",", pairs: controllerLimits},
 		{Setting: Setting{Key: "log_level", Value: "word", Default: "info", Doc: "The least important lines that the daemon's own log has: debug, info, warn or error."},
 			scalar: func(c *Config, v, _ string) error {
 				word, err := oneOf(v, "debug", "info", "warn", "error")
@@ -138,21 +119,36 @@ func definitions() []definition {
 			}},
 		{Setting: Setting{Key: "ballast_size", Value: "size", Default: "32MiB",
 			Doc: "How much of the disk is held in reserve, so that states can still be saved when it is full. 0 holds nothing."},
-			scalar: func(c *Config, v, _ string) error {
-				size, err := ParseSize(v)
-				if err != nil {
-					return err
-				}
-				if size > 16<<30 {
-					return fmt.Errorf("must be at most 16GiB, found %s", v)
-				}
-				c.BallastSize = size
-				return nil
-			}},
+			scalar: size(0, 16<<30, func(c *Config) *int64 { return &c.BallastSize })},
 		{Setting: Setting{Key: "keep_runs", Value: "number", Default: "100", Doc: "How many ended runs of each task are kept, with their logs. 0 keeps all."},
 			scalar: whole(0, 1_000_000, func(c *Config) *int { return &c.KeepRuns })},
 		{Setting: Setting{Key: "keep_days", Value: "number", Default: "0", Doc: "For how many days ended runs are kept. 0 is no limit."},
 			scalar: whole(0, 36_500, func(c *Config) *int { return &c.KeepDays })},
+		{Setting: Setting{Key: "keep_bytes", Value: "size", Default: "0",
+			Doc: "How much of the disk the logs and directories of all ended runs may take together; the oldest go first. 0 is no limit."},
+			scalar: size(0, 1<<60, func(c *Config) *int64 { return &c.KeepBytes })},
+		{Setting: Setting{Key: "run_log", Value: "word", Default: "simple",
+			Doc: "How much the logs of runs say, of tasks that do not say it themselves: simple or detailed."},
+			scalar: func(c *Config, v, _ string) (err error) {
+				c.RunLog, err = oneOf(v, LogSimple, LogDetailed)
+				return err
+			}},
+		{Setting: Setting{Key: "log_size", Value: "size", Default: "64MiB",
+			Doc: "How large the log of one run may become; beyond that its oldest lines go. At least 1MiB."},
+			scalar: size(1<<20, 1<<40, func(c *Config) *int64 { return &c.LogSize })},
+		{Setting: Setting{Key: "stuck_after", Value: "duration", Default: "15m",
+			Doc: "After how long without a sign of progress a step is shown as stuck, where it does not say so itself. 0 is never."},
+			scalar: func(c *Config, v, _ string) error {
+				d, err := time.ParseDuration(v)
+				if err != nil {
+					return fmt.Errorf("must be a duration such as 10m or 1h30m, found %q", v)
+				}
+				if d != 0 && (d < time.Second || d > maxStuckAfter) {
+					return fmt.Errorf("must be 0 or from 1s to 8760h, found %s", v)
+				}
+				c.StuckAfter = d
+				return nil
+			}},
 		{Setting: Setting{Key: "grace", Value: "duration", Default: "10s", Doc: "How long a step that is told to stop may take before its plugin is ended."},
 			scalar: func(c *Config, v, _ string) error {
 				d, err := time.ParseDuration(v)
@@ -174,101 +170,28 @@ func definitions() []definition {
 				c.Timezone = v
 				return nil
 			}},
+		{Setting: Setting{Key: "admin_groups", Value: "groups", Default: "none",
+			Doc: "Groups whose members may do everything, besides root and the user of the daemon. When none of the three lists of groups names any, whoever reaches the socket may. Separated by ',' in the environment, as the other two."},
+			split: ",", list: groups(func(c *Config) *[]string { return &c.AdminGroups })},
+		{Setting: Setting{Key: "runner_groups", Value: "groups", Default: "none",
+			Doc: "Groups whose members may see everything, and start, cancel, continue and restart runs, except of tasks that name their starters."},
+			split: ",", list: groups(func(c *Config) *[]string { return &c.RunnerGroups })},
+		{Setting: Setting{Key: "reader_groups", Value: "groups", Default: "none",
+			Doc: "Groups whose members may see everything and change nothing. All of these must be able to reach the socket as well: see socket_group."},
+			split: ",", list: groups(func(c *Config) *[]string { return &c.ReaderGroups })},
+		{Setting: Setting{Key: "secrets", Value: "NAME: file", Default: "none",
+			Doc: "Files that hold one secret each, by the name that settings refer to. A file belongs to root or the user of the daemon, who alone may read it. NAME=FILE, separated by ',', in the environment."},
+			split: ",", pairs: secrets},
+		{Setting: Setting{Key: "secret_dirs", Value: "directories", Default: "/etc/stepd/secrets for root, else $XDG_CONFIG_HOME/stepd/secrets or ~/.config/stepd/secrets",
+			Doc: "Where secrets are looked for that secrets does not name and systemd did not hand over as credentials: each is a file of its name. Separated by ':' in the environment."},
+			split: ":", list: directories(func(c *Config) *[]string { return &c.SecretDirs })},
+		{Setting: Setting{Key: "audit_size", Value: "size", Default: "64MiB",
+			Doc: "How much is kept of the log of who changed and started what; its oldest lines go. At least 1MiB."},
+			scalar: size(1<<20, 1<<40, func(c *Config) *int64 { return &c.AuditSize })},
 	}
 	for i := range all {
 		all[i].Env = "STEPD_" + strings.ToUpper(all[i].Key)
 		all[i].Flag = strings.ReplaceAll(all[i].Key, "_", "-")
 	}
 	return all
-}
-
-func absolute(path, base string) (string, error) {
-	switch {
-	case path == "":
-		return "", fmt.Errorf("must not be empty")
-	case strings.ContainsRune(path, 0):
-		return "", fmt.Errorf("must be a path, found %q", path)
-	case strings.HasPrefix(path, "~"):
-		return "", fmt.Errorf("must be a path without '~', found %q: write the directory itself", path)
-	case filepath.IsAbs(path):
-		return filepath.Clean(path), nil
-	}
-	return filepath.Join(base, path), nil
-}
-
-func whole(least, most int, to func(*Config) *int) func(*Config, string, string) error {
-	return func(c *Config, v, _ string) error {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < least || n > most {
-			return fmt.Errorf("must be a whole number from %d to %d, found %q", least, most, v)
-		}
-		*to(c) = n
-		return nil
-	}
-}
-
-func oneOf(v string, words ...string) (string, error) {
-	if slices.Contains(words, v) {
-		return v, nil
-	}
-	return "", fmt.Errorf("must be one of: %s; found %q", strings.Join(words, ", "), v)
-}
-
-func checksums(c *Config, values map[string]string) error {
-	sums := make(map[string]string, len(values))
-	for name, sum := range values {
-		if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
-			return fmt.Errorf("must name plugins by their file name alone, found %q", name)
-		}
-		sum = strings.ToLower(strings.TrimSpace(sum))
-		if raw, err := hex.DecodeString(sum); err != nil || len(raw) != 32 {
-			return fmt.Errorf("must give each plugin a SHA-256 of 64 hexadecimal digits, found %q for %s", sum, name)
-		}
-		sums[name] = sum
-	}
-	c.PluginChecksums = sums
-	return nil
-}
-
-// environment refuses the variables that tie a process to the service manager
-// or to this daemon: a plugin that has them can speak in the daemon's name.
-func environment(c *Config, names []string) error {
-	valid := regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	kept := make([]string, 0, len(names))
-	for _, name := range names {
-		switch {
-		case !valid.MatchString(name):
-			return fmt.Errorf("must hold names of environment variables, found %q", name)
-		case name == "NOTIFY_SOCKET", name == "CREDENTIALS_DIRECTORY", strings.HasPrefix(name, "LISTEN_"), strings.HasPrefix(name, "WATCHDOG_"), strings.HasPrefix(name, "STEPD_"):
-			return fmt.Errorf("must not hold %s, which is the daemon's own", name)
-		}
-		if !slices.Contains(kept, name) {
-			kept = append(kept, name)
-		}
-	}
-	c.PluginEnv = kept
-	return nil
-}
-
-// ParseSize reads a number of bytes such as 32MiB, 512KiB, 1.5GiB or 0.
-func ParseSize(s string) (int64, error) {
-	text, factor := s, 1.0
-	for _, unit := range []struct {
-		name  string
-		bytes float64
-	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"B", 1}} {
-		if head, ok := strings.CutSuffix(s, unit.name); ok {
-			text, factor = strings.TrimSpace(head), unit.bytes
-			break
-		}
-	}
-	n, err := strconv.ParseFloat(text, 64)
-	plain := strings.Trim(text, "0123456789.") == ""
-	if err != nil || !plain || factor == 1 && strings.Contains(text, ".") || text == s && n != 0 {
-		return 0, fmt.Errorf("must be a size with its unit, such as 512KiB, 32MiB or 1GiB; found %q", s)
-	}
-	if n*factor > 1<<60 {
-		return 0, fmt.Errorf("is too large: %s", s)
-	}
-	return int64(n * factor), nil
 }
