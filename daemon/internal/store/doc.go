@@ -18,7 +18,7 @@
 //	ballast        space that is given back when the disk is full, so that the
 //	               states of what is running can still be saved
 //
-// # Schema 2
+// # Schema 3
 //
 // Few large buckets with composite keys, so that a run of a million steps
 // costs the same a step as a run of ten. Numbers in keys are big-endian, so
@@ -30,18 +30,25 @@
 //	             "run_id"                          be64, the newest run id
 //	             "clock_mark"                      time, see Tx.PutClockMark
 //	tasks        name                              task.Task
+//	summaries    name                              task.Summary, without its newest run
+//	newest       name                              the newest run of that name that is no hook,
+//	                                               as task.Summary has it
 //	definitions  name 0x00 version:be64            task.Task as of that version
 //	counters     name                              be64, the task's newest run number;
 //	                                               outlives the task
 //	runs         run:be64                          task.Run
 //	run_numbers  name 0x00 number:be64             be64, the run's id
 //	task_runs    name 0x00 run:be64                be64, the run's number
-//	active       run:be64                          empty; queued and running runs
-//	task_active  name 0x00 run:be64                empty; the same of each task
+//	active       run:be64                          the status; queued and running runs
+//	task_active  name 0x00 run:be64                the same of each task
+//	ended        status 0x00 run:be64              empty; the other runs
+//	task_ended   name 0x00 status 0x00 run:be64    empty; the same of each task
 //	pinned       name 0x00 version:be64 run:be64   be64, the run's number; keeps the
 //	                                               definition
 //	steps        run:be64 top:be32 sub:be32        task.RunStep, see stepcodec.go;
-//	                                               all else that has a type is JSON
+//	                                               summaries and newest are in that
+//	                                               form too, see summaries.go; all
+//	                                               else that has a type is JSON
 //	checkpoints  run:be64 top:be32 sub:be32        the controller's bytes
 //	outputs      run:be64 top:be32 sub:be32 name   the controller's JSON
 //	cursors      name 0x00 schedule                task.Cursor
@@ -54,7 +61,10 @@
 // index, where the order is then that of names, and a slot beyond is refused.
 //
 // A definition lives as long as it is the task's current one or a run is
-// pinned to it. Slots go with their task; its cursors are deleted by whoever
+// pinned to it; one with a version of task.PrivateVersion is no task's. What is
+// newest does not go with the task: one that is made anew under that name has it.
+// A run's write is that of its record alone while its status stays the same:
+// newest, too, is written only when it would be another one. Slots go with their task; its cursors are deleted by whoever
 // keeps them. A change of a cursor's Due is three writes: the cursor, its old
 // place in due, and its new one.
 //
@@ -72,6 +82,8 @@
 // # Migrations
 //
 // The schema's version is 1 plus the number of migrations. Open applies those
-// that are missing in one transaction, and refuses a newer schema. Each needs
-// a fixture in testdata; a test fails without it.
+// that are missing in one transaction, and refuses a newer schema. One that
+// fills large buckets does that before, in transactions of its own: the older
+// schema does not know these, so that they are no change until the last one has
+// committed. Each needs a fixture in testdata; a test fails without it.
 package store

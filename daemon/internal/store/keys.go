@@ -31,6 +31,10 @@ const (
 	bucketCursors
 	bucketDue
 	bucketSlots
+	bucketEnded
+	bucketTaskEnded
+	bucketSummaries
+	bucketNewest
 	bucketCount
 )
 
@@ -38,6 +42,7 @@ var bucketNames = [bucketCount]string{
 	"meta", "tasks", "definitions", "counters", "runs", "run_numbers", "task_runs",
 	"active", "pinned", "steps", "checkpoints", "outputs",
 	"task_active", "cursors", "due", "slots",
+	"ended", "task_ended", "summaries", "newest",
 }
 
 func (b bucket) String() string { return bucketNames[b] }
@@ -49,7 +54,7 @@ func (b bucket) fill() float64 {
 	switch b {
 	case bucketSteps:
 		return 0.7
-	case bucketRuns, bucketActive, bucketCheckpoints, bucketOutputs:
+	case bucketRuns, bucketActive, bucketCheckpoints, bucketOutputs, bucketEnded:
 		return 0.9
 	}
 	return 0.5
@@ -134,6 +139,30 @@ func slotKey(name, schedule string, first time.Time) key {
 // afterSlots is the first key behind all slots of the schedule.
 func afterSlots(name, schedule string) key { return append(namePrefix(name), afterName(schedule)...) }
 
+// endedPrefix is that of the ended runs of one status, of a task or of all ("").
+func endedPrefix(name string, status task.RunStatus) (bucket, key) {
+	if name == "" {
+		return bucketEnded, key(nil).name(string(status))
+	}
+	return bucketTaskEnded, key(nil).name(name).name(string(status))
+}
+
+func endedKey(name string, status task.RunStatus, id task.RunID) (bucket, key) {
+	b, k := endedPrefix(name, status)
+	return b, k.run(id)
+}
+
+// splitEnded takes apart a key of ended, or of task_ended.
+func splitEnded(b bucket, k []byte) (name string, status task.RunStatus, id task.RunID, ok bool) {
+	if ok = true; b == bucketTaskEnded {
+		name, k, ok = splitName(k)
+	}
+	if !ok || len(k) < 9 || k[len(k)-9] != 0 || bytes.IndexByte(k, 0) != len(k)-9 {
+		return "", "", 0, false
+	}
+	return name, task.RunStatus(k[:len(k)-9]), task.RunID(binary.BigEndian.Uint64(k[len(k)-8:])), true
+}
+
 // splitDue takes apart a key of the index of due times.
 func splitDue(k []byte) (due uint64, name, schedule string, ok bool) {
 	if len(k) < 8 {
@@ -182,7 +211,7 @@ func splitName(k []byte) (name string, rest []byte, ok bool) {
 // describe names a key for people.
 func (b bucket) describe(k []byte) string {
 	switch b {
-	case bucketMeta, bucketTasks, bucketCounters:
+	case bucketMeta, bucketTasks, bucketCounters, bucketSummaries, bucketNewest:
 		return fmt.Sprintf("%q", k)
 	case bucketRuns, bucketActive:
 		if len(k) == 8 {
@@ -195,6 +224,12 @@ func (b bucket) describe(k []byte) string {
 	case bucketPinned:
 		if name, rest, ok := splitName(k); ok && len(rest) == 16 {
 			return fmt.Sprintf("%q version %d run id %d", name, binary.BigEndian.Uint64(rest), binary.BigEndian.Uint64(rest[8:]))
+		}
+	case bucketEnded, bucketTaskEnded:
+		if name, status, id, ok := splitEnded(b, k); ok && name == "" {
+			return fmt.Sprintf("run id %d, %s", id, status)
+		} else if ok {
+			return fmt.Sprintf("%q run id %d, %s", name, id, status)
 		}
 	case bucketCursors:
 		if name, schedule, ok := splitName(k); ok {

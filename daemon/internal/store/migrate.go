@@ -15,12 +15,18 @@ type migration struct {
 	from  int
 	name  string // also of its fixture: testdata/migration-FROM-NAME.db
 	apply func(*bolt.Tx) error
+
+	// build, where it is set, fills buckets that the schema before does not know,
+	// in as many transactions as keep memory small. It comes before all apply of
+	// the list, and begins anew after it was cut short.
+	build func(*bolt.DB, *Options) error
 }
 
 // migrations lists them all, in order: the first one takes version 1 to 2.
 func migrations() []migration {
 	return []migration{
-		{1, "schedules", addSchedules},
+		{from: 1, name: "schedules", apply: addSchedules},
+		{from: 2, name: "lists", apply: addLists, build: buildLists},
 	}
 }
 
@@ -98,6 +104,15 @@ func migrate(db *bolt.DB, o *Options, list []migration) error {
 		return nil
 	}
 	started := time.Now()
+	for _, m := range list[version-firstSchema:] {
+		if m.build == nil {
+			continue
+		}
+		o.Logger.Info("migrating the database", "from", version, "to", newest, "for", m.name)
+		if err := m.build(db, o); err != nil {
+			return fmt.Errorf("prepare migration %q from schema %d: %w; nothing was changed", m.name, m.from, err)
+		}
+	}
 	err = db.Update(func(btx *bolt.Tx) error {
 		for _, m := range list[version-firstSchema:] {
 			if err := m.apply(btx); err != nil {

@@ -77,8 +77,8 @@ func TestMigrations(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	one, two := migration{1, "one", note("one")}, migration{2, "two", note("two")}
-	broken := migration{2, "two", func(btx *bolt.Tx) error {
+	one, two := migration{from: 1, name: "one", apply: note("one")}, migration{from: 2, name: "two", apply: note("two")}
+	broken := migration{from: 2, name: "two", apply: func(btx *bolt.Tx) error {
 		return errors.Join(note("half")(btx), errors.New("no"))
 	}}
 	if _, err := at(dir, one, broken); err == nil || !strings.Contains(err.Error(), `"two" from schema 2`) {
@@ -120,7 +120,7 @@ func TestMigrations(t *testing.T) {
 
 func TestFixtureHarnessSeesAMissingOne(t *testing.T) {
 	dir := t.TempDir()
-	list := []migration{{1, "one", note("one")}}
+	list := []migration{{from: 1, name: "one", apply: note("one")}}
 	if err := checkFixtures(dir, list, t.TempDir); err == nil || !strings.Contains(err.Error(), "no fixture") {
 		t.Errorf("got %v", err)
 	}

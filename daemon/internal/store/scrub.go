@@ -84,8 +84,11 @@ func (tx *Tx) scrub(b bucket, k, v []byte) error {
 		if b == bucketTasks && !tx.has(bucketDefinitions, definitionKey(t.Name, t.Version)) {
 			return fault("its definition, version %d, is missing", t.Version)
 		}
-		if b == bucketDefinitions && !bytes.Equal(k, definitionKey(t.Name, t.Version)) {
-			return fault("it holds version %d of the task %q", t.Version, t.Name)
+		if b == bucketTasks && !tx.has(bucketSummaries, k) {
+			return fault("it is missing in summaries")
+		}
+		if b == bucketDefinitions {
+			return tx.scrubDefinition(k, &t)
 		}
 	case bucketRuns:
 		var run task.Run
@@ -107,6 +110,7 @@ func (tx *Tx) scrub(b bucket, k, v []byte) error {
 		case run.Status.Alive() != tx.has(bucketTaskActive, taskRunKey(run.Task, run.ID)):
 			return fault("the run %s is %s, but task_active says otherwise", run.Ref(), run.Status)
 		}
+		return tx.scrubEnded(&run)
 	case bucketSteps:
 		if _, err := readStep(tx.path, k, payload); err != nil {
 			return err
@@ -118,14 +122,8 @@ func (tx *Tx) scrub(b bucket, k, v []byte) error {
 		if !tx.has(bucketRuns, runKey(id)) {
 			return fault("there is no such run")
 		}
-	case bucketActive:
-		if len(k) != 8 || !tx.has(bucketRuns, k) {
-			return fault("there is no such run")
-		}
-	case bucketTaskActive:
-		if !tx.has(bucketTaskRuns, k) || !tx.has(bucketActive, k[len(k)-8:]) {
-			return fault("there is no such run, or it has ended")
-		}
+	case bucketActive, bucketTaskActive, bucketEnded, bucketTaskEnded, bucketSummaries, bucketNewest:
+		return tx.scrubLists(b, k, payload)
 	case bucketCursors, bucketDue, bucketSlots:
 		return tx.scrubSchedules(b, k, payload)
 	case bucketPinned, bucketTaskRuns:
@@ -153,6 +151,35 @@ func (tx *Tx) scrub(b bucket, k, v []byte) error {
 			err = fault("it is no JSON")
 		}
 		return err
+	}
+	return nil
+}
+
+// scrubDefinition checks that a definition is under its key, and a run's own one
+// under that of a run.
+func (tx *Tx) scrubDefinition(k []byte, t *task.Task) error {
+	name, rest, ok := splitName(k)
+	if !ok || len(rest) != 8 || name != t.Name {
+		return tx.corrupt(bucketDefinitions, k, "it holds version %d of the task %q", t.Version, t.Name)
+	}
+	switch version := binary.BigEndian.Uint64(rest); {
+	case !private(version) && version != t.Version:
+		return tx.corrupt(bucketDefinitions, k, "it holds version %d of the task %q", t.Version, t.Name)
+	case private(version) && !tx.pinned(name, version):
+		return tx.corrupt(bucketDefinitions, k, "it is a run's own, but no run is pinned to it")
+	}
+	return nil
+}
+
+// scrubEnded checks that the run is where lists look for it.
+func (tx *Tx) scrubEnded(run *task.Run) error {
+	for _, of := range []string{"", run.Task} {
+		if b, k := endedKey(of, run.Status, run.ID); run.Status.Alive() == tx.has(b, k) {
+			return tx.corrupt(bucketRuns, runKey(run.ID), "the run %s is %s, but %s says otherwise", run.Ref(), run.Status, b)
+		}
+	}
+	if !run.Cause().Hook() && !tx.has(bucketNewest, key(run.Task)) {
+		return tx.corrupt(bucketRuns, runKey(run.ID), "there is nothing of the task %q in newest", run.Task)
 	}
 	return nil
 }

@@ -170,16 +170,23 @@ func (tx *Tx) walk(b bucket, prefix, start key, fn func(k key, payload []byte, d
 // scanBack is scan from the last key before end towards the first with the
 // prefix.
 func (tx *Tx) scanBack(b bucket, prefix, end key, fn func(k key, payload []byte) (bool, error)) error {
+	return tx.walkBack(b, prefix, end, func(k key, payload []byte, damage error) (bool, error) {
+		if damage != nil {
+			return false, damage
+		}
+		return fn(k, payload)
+	})
+}
+
+// walkBack is scanBack that leaves it to fn what to do about a damaged record.
+func (tx *Tx) walkBack(b bucket, prefix, end key, fn func(k key, payload []byte, damage error) (bool, error)) error {
 	c := tx.bucket(b).Cursor()
 	at := bytes.Clone(end)
 	for k, v := before(c, at); k != nil && bytes.HasPrefix(k, prefix); {
-		payload, err := unseal(tx.path, b, k, v)
-		if err != nil {
-			return err
-		}
+		payload, damage := unseal(tx.path, b, k, v)
 		at = append(at[:0], k...)
 		writes := tx.writes
-		more, err := fn(key(at), payload)
+		more, err := fn(key(at), payload, damage)
 		if err != nil || !more {
 			return err
 		}

@@ -1,8 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/stepd/stepd/daemon/internal/task"
 )
@@ -47,36 +50,50 @@ func (tx *Tx) RunByNumber(name string, number uint64) (task.Run, error) {
 }
 
 // Runs calls fn newest first, of one task or of all (name ""), from the first
-// one older than before (0: from the newest), until it returns false.
+// one older than before (0: from the newest), until it returns false. Damaged
+// ones do not keep it from the others: it fails with the first of them
+// (*CorruptError) when it is done.
 func (tx *Tx) Runs(name string, before task.RunID, fn func(task.Run) bool) error {
 	if name == "" {
-		var end key
-		if before != 0 {
-			end = runKey(before)
-		}
-		return tx.scanBack(bucketRuns, nil, end, func(k key, payload []byte) (bool, error) {
-			var run task.Run
-			if err := decode(tx.path, bucketRuns, k, payload, &run); err != nil {
-				return false, err
-			}
-			return fn(run), nil
-		})
+		return tx.runsBack(bucketRuns, nil, lastKey(), before, fn)
 	}
 	if checkName("task", name) != nil {
 		return nil
 	}
-	end := afterName(name)
+	return tx.runsBack(bucketTaskRuns, namePrefix(name), afterName(name), before, fn)
+}
+
+// runsBack calls fn with the runs whose ids are at the end of an index's keys.
+func (tx *Tx) runsBack(b bucket, prefix, end key, before task.RunID, fn func(task.Run) bool) error {
 	if before != 0 {
-		end = taskRunKey(name, before)
+		end = slices.Clone(prefix).run(before)
 	}
-	prefix := namePrefix(name)
-	return tx.scanBack(bucketTaskRuns, prefix, end, func(k key, _ []byte) (bool, error) {
-		run, err := tx.Run(task.RunID(binary.BigEndian.Uint64(k[len(prefix):])))
+	var passed error
+	// An entry is nothing but its key: whether its own checksum holds makes no
+	// difference.
+	err := tx.walkBack(b, prefix, end, func(k key, payload []byte, damage error) (bool, error) {
+		var run task.Run
+		var err error
+		switch {
+		case b != bucketRuns && len(k) != len(prefix)+8:
+			err = tx.corrupt(b, k, "its key names no run")
+		case b != bucketRuns:
+			run, err = tx.Run(task.RunID(binary.BigEndian.Uint64(k[len(prefix):])))
+			if errors.Is(err, task.ErrNotFound) {
+				err = tx.corrupt(b, k, "there is no such run")
+			}
+		case damage != nil:
+			err = damage
+		default:
+			err = decode(tx.path, b, k, payload, &run)
+		}
 		if err != nil {
-			return false, err
+			passed = cmp.Or(passed, err)
+			return true, nil
 		}
 		return fn(run), nil
 	})
+	return cmp.Or(err, passed)
 }
 
 // ActiveRuns calls fn for each queued and running run, oldest first, until it
@@ -146,27 +163,13 @@ func (tx *Tx) PutRun(run task.Run) error {
 			return err
 		}
 	}
-	k := runKey(run.ID)
-	if alive := run.Status.Alive(); alive != tx.has(bucketActive, k) {
-		if err := tx.indexAlive(&run, alive); err != nil {
-			return err
-		}
-	}
-	return tx.save(bucketRuns, k, &run)
-}
-
-func (tx *Tx) indexAlive(run *task.Run, alive bool) error {
-	k, byTask := runKey(run.ID), taskRunKey(run.Task, run.ID)
-	if alive {
-		if err := tx.put(bucketActive, k, nil); err != nil {
-			return err
-		}
-		return tx.put(bucketTaskActive, byTask, nil)
-	}
-	if err := tx.remove(bucketActive, k); err != nil {
+	if err := tx.indexStatus(&run); err != nil {
 		return err
 	}
-	return tx.remove(bucketTaskActive, byTask)
+	if err := tx.indexNewest(&run); err != nil {
+		return err
+	}
+	return tx.save(bucketRuns, runKey(run.ID), &run)
 }
 
 // indexRun makes the entries of a new run, or moves the pin of one that was
@@ -245,6 +248,12 @@ func (tx *Tx) DeleteRun(id task.RunID, limit int) (done bool, err error) {
 		if err := tx.remove(entry.bucket, entry.key); err != nil {
 			return false, err
 		}
+	}
+	if err := tx.leaveEnded(run.Task, run.Status, id); err != nil {
+		return false, err
+	}
+	if err := tx.leaveNewest(run.Task, id); err != nil {
+		return false, err
 	}
 	return true, tx.sweepDefinition(run.Task, run.DefinitionVersion)
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 
 	"github.com/stepd/stepd/daemon/internal/task"
@@ -47,6 +48,21 @@ func (tx *Tx) Definition(name string, version uint64) (task.Task, error) {
 	return t, err
 }
 
+// PutDefinition writes a definition that belongs to runs alone, under a version
+// of task.PrivateVersion; another one is task.ErrInvalid. It goes with the last
+// run that is pinned to it, so that run must be put in the same transaction.
+func (tx *Tx) PutDefinition(version uint64, t task.Task) error {
+	if err := checkName("task", t.Name); err != nil {
+		return err
+	}
+	if !private(version) {
+		return fmt.Errorf("%w: version %d of task %q is no run's own", task.ErrInvalid, version, t.Name)
+	}
+	return tx.save(bucketDefinitions, definitionKey(t.Name, version), &t)
+}
+
+func private(version uint64) bool { run := task.Run{DefinitionVersion: version}; return run.Private() }
+
 // PutTask writes the task and, under its Version, the definition that runs
 // pin. Definitions of other versions go, unless a run is pinned to them.
 func (tx *Tx) PutTask(t task.Task) error {
@@ -57,6 +73,9 @@ func (tx *Tx) PutTask(t task.Task) error {
 		return err
 	}
 	if err := tx.save(bucketDefinitions, definitionKey(t.Name, t.Version), &t); err != nil {
+		return err
+	}
+	if err := tx.putSummary(&t); err != nil {
 		return err
 	}
 	return tx.sweepDefinitions(t.Name, func(version uint64) bool { return version == t.Version })
@@ -70,8 +89,10 @@ func (tx *Tx) DeleteTask(name string) error {
 	if !tx.hasTask(name) {
 		return notFound("task %q", name)
 	}
-	if err := tx.remove(bucketTasks, key(name)); err != nil {
-		return err
+	for _, b := range []bucket{bucketTasks, bucketSummaries} {
+		if err := tx.remove(b, key(name)); err != nil {
+			return err
+		}
 	}
 	prefix := namePrefix(name)
 	if _, err := tx.removeRange(bucketSlots, prefix, prefix, math.MaxInt); err != nil {
@@ -110,7 +131,7 @@ func (tx *Tx) sweepDefinition(name string, version uint64) error {
 	if err == nil && t.Version == version {
 		return nil
 	}
-	if err != nil && tx.hasTask(name) {
+	if err != nil && tx.hasTask(name) && !private(version) {
 		return nil // damaged: nobody knows its version, so keep what it may need
 	}
 	return tx.remove(bucketDefinitions, definitionKey(name, version))
