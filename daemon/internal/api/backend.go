@@ -1,10 +1,6 @@
 package api
 
-import (
-	"context"
-	"slices"
-	"strings"
-)
+import "context"
 
 // Backend is all that the server needs of the daemon: submit, control, query
 // and watch. Errors are *Error, or the context's; everything else is answered as
@@ -69,44 +65,4 @@ type Backend interface {
 	Watch(ctx context.Context, ref string, send func(Event) error) error
 	// Logs sends the lines of a run, with follow until the run has ended.
 	Logs(ctx context.Context, ref string, query LogQuery, send func(LogLine) error) error
-}
-
-// Caller is who asks: the peer's credentials on the socket, and what follows
-// from them. The server has checked the role that a route needs, except for
-// starting and controlling runs, which the task's starters may do as well: there
-// the backend decides, by MayRun.
-type Caller struct {
-	UID    uint32
-	GID    uint32
-	PID    int32
-	Name   string   // user name, or the uid in digits
-	Groups []string // names of all its groups, or their numbers
-	Role   Role
-	ActFor string // set by administrators alone
-}
-
-// By is the name under which the act is kept.
-func (c Caller) By() string {
-	if c.ActFor != "" {
-		return c.ActFor
-	}
-	return c.Name
-}
-
-// MayRun reports whether the caller may start and control runs of a task with
-// these starters (Task.Starter).
-func (c Caller) MayRun(starter []string) bool {
-	switch {
-	case c.Role == RoleAdmin:
-		return true
-	case len(starter) == 0:
-		return c.Role == RoleRunner
-	}
-	for _, one := range starter {
-		group, isGroup := strings.CutPrefix(one, "@")
-		if isGroup && slices.Contains(c.Groups, group) || !isGroup && one == c.Name {
-			return true
-		}
-	}
-	return false
 }

@@ -15,6 +15,15 @@ const (
 	MaxHeader = 16 << 10
 	MaxPage   = 500 // items of a page
 	PageSize  = 50  // items of a page when nobody says otherwise
+
+	MaxText     = 500       // bytes of a parameter, and of a short text of a request
+	MaxReason   = 1000      // bytes of a pause's reason
+	MaxExclude  = 500       // days of an ExplainRequest
+	MaxBatch    = 500       // tasks of a BatchRequest
+	MaxSet      = 100       // settings of a RunRequest
+	MaxPriority = 100       // of a run, in both directions
+	MaxActFor   = 64        // bytes of HeaderActFor
+	MaxTail     = 1_000_000 // lines of a log
 )
 
 // Media types of the answers.
@@ -22,6 +31,7 @@ const (
 	TypeJSON   = "application/json"
 	TypeLines  = "application/x-ndjson"
 	TypeEvents = "text/event-stream"
+	TypeHTML   = "text/html; charset=utf-8"
 )
 
 // HeaderActFor names the user for whom an administrator asks: what is made has
@@ -74,6 +84,21 @@ const (
 // TaskPath fills in a route of a task.
 func TaskPath(route, name string) string {
 	return strings.Replace(route, "{name}", url.PathEscape(name), 1)
+}
+
+// TaskStepPath fills in a route of a step of a task.
+func TaskStepPath(route, name, step string) string {
+	return strings.Replace(TaskPath(route, name), "{step}", url.PathEscape(step), 1)
+}
+
+// StepPath fills in the route of a step of a run: "tables", or "tables/actor"
+// for a planned one.
+func StepPath(ref, step string) string {
+	parts := strings.Split(step, "/")
+	for i := range parts {
+		parts[i] = url.PathEscape(parts[i])
+	}
+	return strings.Replace(RunPath(RouteStep, ref), "{step...}", strings.Join(parts, "/"), 1)
 }
 
 // RunPath fills in a route of a run. ref is "backup/42", or "backup" for the

@@ -1,9 +1,6 @@
 package api
 
-import (
-	"encoding/json"
-	"time"
-)
+import "encoding/json"
 
 // TaskQuery selects tasks. Empty fields select all.
 type TaskQuery struct {
@@ -66,67 +63,4 @@ type Definition struct {
 type Saved struct {
 	Task    Task     `json:"task"`
 	Changes []Change `json:"changes,omitempty"` // none: it was so already, and the version is the same
-}
-
-// Who is how the daemon sees who asks.
-type Who struct {
-	User   string   `json:"user"`
-	UID    uint32   `json:"uid"`
-	GID    uint32   `json:"gid"`
-	Groups []string `json:"groups"`
-	Role   Role     `json:"role"`
-	ActFor string   `json:"act_for,omitempty"`
-}
-
-// Role is what a caller may do: each includes those before it.
-type Role string
-
-const (
-	RoleNone   Role = "none"          // only tasks that list the caller as a starter
-	RoleReader Role = "reader"        // see everything
-	RoleRunner Role = "runner"        // start, cancel, continue and restart runs
-	RoleAdmin  Role = "administrator" // change tasks, act for others, read the audit log
-)
-
-// AuditEntry is one line of the audit log.
-type AuditEntry struct {
-	Time   time.Time `json:"time"`
-	User   string    `json:"user"`
-	UID    uint32    `json:"uid"`
-	GID    uint32    `json:"gid"`
-	PID    int32     `json:"pid"`
-	ActFor string    `json:"act_for,omitempty"`
-	Role   Role      `json:"role"`
-	Action string    `json:"action"`           // "run.start", "task.change" ...
-	Target string    `json:"target,omitempty"` // name of a task, ref of a run
-	// Request is the body as it came, cut to 8 KiB.
-	Request string `json:"request,omitempty"`
-	Result  string `json:"result"`          // "ok", or a Code
-	Error   string `json:"error,omitempty"` // its message
-	Made    string `json:"made,omitempty"`  // ref of the run that was started
-}
-
-// AuditQuery selects lines of the audit log, newest first.
-type AuditQuery struct {
-	User   string
-	Action string // or its part before the dot
-	Target string
-	Since  time.Time
-	After  string
-	Limit  int
-}
-
-// Secret is a name that settings may refer to. Its value never leaves the daemon
-// but to the controller.
-type Secret struct {
-	Name   string   `json:"name"`
-	From   string   `json:"from"`            // "credential", "file /etc/stepd/shop.pw", "directory /etc/stepd/secrets"
-	Error  string   `json:"error,omitempty"` // why it cannot be had now
-	UsedBy []string `json:"used_by"`         // tasks
-}
-
-// SecretList is all secrets that are there or referred to.
-type SecretList struct {
-	Secrets  []Secret `json:"secrets"`
-	Warnings []string `json:"warnings,omitempty"`
 }

@@ -26,6 +26,8 @@ type Client struct {
 	// Silence is how long a stream may say nothing at all, not even that it is
 	// alive, before it is given up: 0 means 45 s.
 	Silence time.Duration
+	// ActFor is the user for whom an administrator asks, "" for oneself.
+	ActFor string
 
 	once sync.Once
 	http *http.Client
@@ -108,6 +110,9 @@ func (c *Client) open(ctx context.Context, method, path string, query url.Values
 	if body != nil {
 		req.Header.Set("Content-Type", api.TypeJSON)
 	}
+	if c.ActFor != "" {
+		req.Header.Set(api.HeaderActFor, c.ActFor)
+	}
 	resp, err := c.do(req)
 	if err != nil {
 		return nil, err
@@ -178,14 +183,24 @@ func decode(text []byte, v any) error {
 func page(after string, limit int) url.Values {
 	q := url.Values{}
 	set(q, "after", after)
-	if limit > 0 {
-		q.Set("limit", strconv.Itoa(limit))
-	}
+	number(q, "limit", uint64(max(0, limit)))
 	return q
 }
 
 func set(q url.Values, name, value string) {
 	if value != "" {
 		q.Set(name, value)
+	}
+}
+
+func number(q url.Values, name string, value uint64) {
+	if value > 0 {
+		q.Set(name, strconv.FormatUint(value, 10))
+	}
+}
+
+func moment(q url.Values, name string, value time.Time) {
+	if !value.IsZero() {
+		q.Set(name, value.Format(time.RFC3339Nano))
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"github.com/stepd/stepd/daemon/internal/api"
 )
@@ -42,8 +41,6 @@ func (c *Client) ExplainTask(ctx context.Context, query api.ExplainQuery) (api.E
 	q := url.Values{}
 	set(q, "schedule", query.Schedule)
 	set(q, "from", query.From)
-	if query.Count > 0 {
-		q.Set("count", strconv.Itoa(query.Count))
-	}
+	number(q, "count", uint64(max(0, query.Count)))
 	return call[api.Explanations](ctx, c, http.MethodGet, api.TaskPath(api.RouteTimes, query.Task), q, nil)
 }

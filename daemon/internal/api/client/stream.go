@@ -46,6 +46,10 @@ func (c *Client) Logs(ctx context.Context, ref string, query api.LogQuery, send 
 	if query.Follow {
 		q.Set("follow", "1")
 	}
+	moment(q, "since", query.Since)
+	number(q, "tail", uint64(max(0, query.Tail)))
+	set(q, "step", query.Step)
+	set(q, "level", query.Level)
 	return c.stream(ctx, api.RunPath(api.RouteLogs, ref), q, func(line []byte) ([]byte, bool) {
 		return line, len(line) > 0
 	}, func(text []byte) error {

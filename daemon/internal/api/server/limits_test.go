@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -90,21 +91,95 @@ func TestFaultyRequestsAreToldWhatIsWrong(t *testing.T) {
 		{"GET", "/v1/tasks/backup/history?count=1", ``, 422, `no parameter`},
 		{"POST", "/v1/explain", `{}`, 422, `spec is empty`},
 		{"POST", "/v1/explain", `{"spec":"  "}`, 422, `as 30 2 * * *, @daily`},
-		{"POST", "/v1/explain", `{"spec":"@daily","count":101}`, 422, `count must be a number from 1 to 100`},
-		{"POST", "/v1/explain", `{"spec":"@daily","count":-1}`, 422, `count must be a number from 1 to 100`},
+		{"POST", "/v1/explain", `{"spec":"@daily","count":101}`, 422, `from 1 to 100`},
+		{"POST", "/v1/explain", `{"spec":"@daily","count":-1}`, 422, `from 1 to 100`},
 		{"POST", "/v1/explain", `{"spec":"` + strings.Repeat("1", 501) + `"}`, 422, `spec is 501 bytes long, at most 500`},
 		{"POST", "/v1/explain", `{"spec":"@daily","exclude":["` + strings.Repeat("1", 501) + `"]}`, 422, `exclude is 501 bytes long`},
 		{"POST", "/v1/explain", `{"spec":"@daily","exclude":["x"` + strings.Repeat(`,"x"`, 500) + `]}`, 422, `exclude has 501 items`},
 		{"GET", "/v1/explain", ``, 405, `possible: POST`},
-		{"GET", "/v1/tasks/backup/explain?count=0", ``, 422, `count must be a number from 1 to 100`},
-		{"GET", "/v1/tasks/backup/explain?count=many", ``, 422, `count must be a number from 1 to 100`},
-		{"GET", "/v1/tasks/backup/explain?count=101", ``, 422, `count must be a number from 1 to 100`},
+		{"GET", "/v1/tasks/backup/explain?count=0", ``, 422, `from 1 to 100`},
+		{"GET", "/v1/tasks/backup/explain?count=many", ``, 422, `from 1 to 100`},
+		{"GET", "/v1/tasks/backup/explain?count=101", ``, 422, `from 1 to 100`},
+		{"POST", "/v1/runs", `null`, 422, `the body is null, it must be a JSON object`},
+		{"POST", "/v1/runs", `{"task":"b","at":"18:00","in":"2h"}`, 422, `at and in are both given`},
+		{"POST", "/v1/runs", `{"task":"b","in":"` + strings.Repeat("x", 501) + `"}`, 422, `in is 501 bytes long, at most 500`},
+		{"POST", "/v1/runs", `{"task":"b","at":"` + strings.Repeat("x", 501) + `"}`, 422, `at is 501 bytes long`},
+		{"POST", "/v1/runs", `{"task":"b","set":{"":1}}`, 422, `a setting without a name`},
+		{"POST", "/v1/runs", `{"task":"b","set":{"a":1` + many(100, `,"b%d":1`) + `}}`, 422, `set has 101 settings, at most 100`},
+		{"POST", "/v1/runs", `{"task":"b","set":[]}`, 422, `set is a JSON array`},
+		{"POST", "/v1/runs", `{"task":"b","priority":101}`, 422, `priority is 101, it must be a number from -100 to 100`},
+		{"POST", "/v1/runs", `{"task":"b","priority":-101}`, 422, `from -100 to 100`},
+		{"POST", "/v1/runs", `{"task":"b","priority":1.5}`, 422, `priority is a JSON number 1.5`},
+		{"POST", "/v1/batch", ``, 422, `the body is empty`},
+		{"POST", "/v1/batch", `{}`, 422, `one of tasks, due and all`},
+		{"POST", "/v1/batch", `{"due":true,"all":true}`, 422, `one of tasks, due and all`},
+		{"POST", "/v1/batch", `{"due":true,"tasks":[]}`, 422, `one of tasks, due and all`},
+		{"POST", "/v1/batch", `{"tasks":[]}`, 422, `tasks is empty`},
+		{"POST", "/v1/batch", `{"tasks":["a",""]}`, 422, `tasks[1] is empty`},
+		{"POST", "/v1/batch", `{"tasks":["a","b","a"]}`, 422, `tasks[2] is \"a\", which is there already`},
+		{"POST", "/v1/batch", `{"tasks":["a"` + many(500, `,"b%d"`) + `]}`, 422, `tasks has 501 items, at most 500`},
+		{"GET", "/v1/batch", ``, 405, `possible: POST`},
+		{"POST", "/v1/runs/backup/1/cancel", `{"again":true}`, 422, `unknown field \"again\"`},
+		{"POST", "/v1/runs/backup/1/cancel?step=a", ``, 422, `no parameter \"step\"`},
+		{"POST", "/v1/runs/backup/x/cancel", ``, 422, `no number of a run`},
+		{"POST", "/v1/runs/backup/1/continue", `{"step":"a"}`, 422, `unknown field \"step\"`},
+		{"POST", "/v1/runs/backup/1/restart", `{"latest":"yes"}`, 422, `latest is a JSON string, it must be bool`},
+		{"POST", "/v1/runs/backup/1/restart", `   `, 422, `the body is empty`},
+		{"GET", "/v1/runs?status=done", ``, 422, `status is \"done\", it must be one of: queued, running`},
+		{"GET", "/v1/runs?trigger=cron", ``, 422, `trigger is \"cron\", it must be one of: manual`},
+		{"GET", "/v1/runs?since=yesterday", ``, 422, `since is \"yesterday\", it must be a time such as`},
+		{"GET", "/v1/runs?until=2026-11-24", ``, 422, `until is \"2026-11-24\"`},
+		{"GET", "/v1/runs?started_by=" + strings.Repeat("x", 501), ``, 422, `started_by is 501 bytes long`},
+		{"GET", "/v1/runs?user=ada", ``, 422, `there are: task, status, trigger`},
+		{"GET", "/v1/runs/backup/1/steps?status=done", ``, 422, `status is \"done\"`},
+		{"GET", "/v1/runs/backup/1/steps/", ``, 422, `the name of the step is missing`},
+		{"POST", "/v1/runs/backup/1/steps/tables", ``, 405, `possible: GET`},
+		{"GET", "/v1/runs/backup/1/steps/tables?limit=1", ``, 422, `no parameter`},
+		{"GET", "/v1/runs/backup/1/logs?tail=0", ``, 422, `tail is \"0\", it must be a number from 1 to 1000000`},
+		{"GET", "/v1/runs/backup/1/logs?level=loud", ``, 422, `one of: debug, info, warn, error`},
+		{"GET", "/v1/runs/backup/1/logs?since=1h", ``, 422, `since is \"1h\"`},
+		{"GET", "/v1/runs/backup/1/logs?lines=1", ``, 422, `there are: follow, since, tail, step, level`},
+		{"GET", "/v1/tasks?sort=size", ``, 422, `sort is \"size\", it must be one of: name, created`},
+		{"GET", "/v1/tasks?status=done", ``, 422, `one of: draft, disabled`},
+		{"GET", "/v1/tasks?result=alive", ``, 422, `one of: queued`},
+		{"POST", "/v1/tasks", `{}`, 422, `task is missing`},
+		{"POST", "/v1/tasks", `{"task":null}`, 422, `task is null, it must be a JSON object`},
+		{"POST", "/v1/tasks", `{"task":"name: x"}`, 422, `it must be a JSON object`},
+		{"POST", "/v1/tasks", `{"task":{},"dir":"tasks.d"}`, 422, `dir is \"tasks.d\", it must be an absolute path`},
+		{"POST", "/v1/tasks", `{"task":{},"version":1}`, 422, `a task that is made has none yet`},
+		{"POST", "/v1/tasks", `{"task":{},"version":-1}`, 422, `version is a JSON number -1`},
+		{"PUT", "/v1/tasks/backup", `{"task":{}}`, 422, `version is missing`},
+		{"PUT", "/v1/tasks/backup?version=1", `{"task":{}}`, 422, `no parameter \"version\"`},
+		{"PATCH", "/v1/tasks/backup", `{"description":"x"}`, 422, `unknown field \"description\"`},
+		{"PATCH", "/v1/tasks/backup", `{"patch":[]}`, 422, `patch is [], it must be a JSON object`},
+		{"PATCH", "/v1/tasks/backup", `{"version":1}`, 422, `patch is missing`},
+		{"DELETE", "/v1/tasks/backup", `{}`, 422, `takes no body`},
+		{"DELETE", "/v1/tasks/backup?version=0", ``, 422, `version is \"0\"`},
+		{"DELETE", "/v1/tasks/backup?version=x", ``, 422, `version is \"x\"`},
+		{"GET", "/v1/tasks/backup/definition?format=yaml", ``, 422, `no parameter`},
+		{"GET", "/v1/export?limit=0", ``, 422, `from 1 to 500`},
+		{"GET", "/v1/tasks/backup/steps?limit=1", ``, 422, `no parameter`},
+		{"POST", "/v1/tasks/backup/steps", `{}`, 422, `step is missing`},
+		{"POST", "/v1/tasks/backup/steps", `{"step":{},"before":"a","after":"b"}`, 422, `before and after are both given`},
+		{"PATCH", "/v1/tasks/backup/steps/a", `{}`, 422, `patch is missing`},
+		{"PUT", "/v1/tasks/backup/steps/a", `{}`, 405, `possible: DELETE, GET, PATCH`},
+		{"DELETE", "/v1/tasks/backup/steps/a?version=-1", ``, 422, `version is \"-1\"`},
+		{"POST", "/v1/tasks/backup/order", `{"steps":[]}`, 422, `steps is empty`},
+		{"POST", "/v1/tasks/backup/order", `{"steps":["a","a"]}`, 422, `which is there already`},
+		{"POST", "/v1/apply", `{"files":[],"replace":true}`, 422, `files is empty`},
+		{"POST", "/v1/apply", `{"files":[],"prune":["/d"]}`, 422, `prune is given without dry_run`},
+		{"POST", "/v1/apply", `{"files":[],"dry_run":true,"prune":["d"]}`, 422, `prune[0] is \"d\", it must be an absolute path`},
+		{"POST", "/v1/apply", `{"files":[],"delete":[{"task":"a"}]}`, 422, `delete[0] must have the name of a task and its version`},
+		{"GET", "/v1/whoami?x=1", ``, 422, `no parameter`},
+		{"GET", "/v1/secrets?x=1", ``, 422, `no parameter`},
+		{"GET", "/v1/audit?since=x", ``, 422, `since is \"x\"`},
+		{"POST", "/v1/audit", ``, 405, `possible: GET`},
 		{"GET", "/v2/status", ``, 404, `there is no /v2/status here`},
 		{"GET", "/", ``, 404, `"code":"not_found"`},
 		{"GET", "/v1/runs/backup", ``, 404, `"code":"not_found"`},
 		{"GET", "/v1/runs/a/b/42", ``, 404, `"code":"not_found"`},
 		{"DELETE", "/v1/runs", ``, 405, `possible: GET, POST`},
-		{"PUT", "/v1/tasks/backup", ``, 405, `possible: DELETE, GET`},
+		{"POST", "/v1/tasks/backup", ``, 405, `possible: DELETE, GET, PATCH, PUT`},
 		{"POST", "/v1/events", ``, 405, `"code":"method"`},
 	} {
 		resp := get(t, path, tt.method, tt.target, tt.body)
@@ -122,6 +197,15 @@ func TestFaultyRequestsAreToldWhatIsWrong(t *testing.T) {
 	if calls, _ := b.take(); len(calls) > 0 {
 		t.Errorf("faulty requests reached the backend: %q", calls)
 	}
+}
+
+// many is format for each number below n.
+func many(n int, format string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
 }
 
 func TestHugeHeadersAreRefused(t *testing.T) {

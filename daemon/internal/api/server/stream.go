@@ -21,40 +21,33 @@ const firstBeat = 200 * time.Millisecond
 type source func(ctx context.Context, send func(v any) error) error
 
 func (s *Server) logs(r *request) (source, error) {
-	ref, err := r.ref()
+	ref, q, err := r.run()
 	if err != nil {
 		return nil, err
 	}
-	q, err := r.query("follow")
-	if err != nil {
-		return nil, err
-	}
-	follow, err := flag(q, "follow")
-	if err != nil {
-		return nil, err
-	}
+	query := api.LogQuery{Follow: q.flag("follow"), Since: q.time("since"), Tail: q.number("tail", 0), Step: q["step"], Level: q["level"]}
 	return func(ctx context.Context, send func(any) error) error {
-		return s.backend.Logs(ctx, ref, api.LogQuery{Follow: follow}, func(line api.LogLine) error { return send(line) })
+		return s.backend.Logs(ctx, ref, query, func(line api.LogLine) error { return send(line) })
 	}, nil
 }
 
 func (s *Server) watchRun(r *request) (source, error) {
-	ref, err := r.ref()
+	ref, _, err := r.run()
 	if err != nil {
 		return nil, err
 	}
-	return s.watch(r, ref)
+	return s.watch(ref), nil
 }
 
-func (s *Server) watchAll(r *request) (source, error) { return s.watch(r, "") }
+func (s *Server) watchAll(r *request) (source, error) {
+	_, err := r.reads()
+	return s.watch(""), err
+}
 
-func (s *Server) watch(r *request, ref string) (source, error) {
-	if _, err := r.query(); err != nil {
-		return nil, err
-	}
+func (s *Server) watch(ref string) source {
 	return func(ctx context.Context, send func(any) error) error {
 		return s.backend.Watch(ctx, ref, func(e api.Event) error { return send(e) })
-	}, nil
+	}
 }
 
 // framing is how a stream looks on the wire.
@@ -65,22 +58,29 @@ type framing struct {
 	beat        []byte
 }
 
-// lines streams one JSON object a line. An empty line is a sign of life, and a
-// last line with "error" says why the stream ended early.
-func (s *Server) lines(open func(*request) (source, error)) http.Handler {
+func framingOf(contentType string) framing {
+	if contentType == api.TypeLines {
+		return lines()
+	}
+	return events()
+}
+
+// lines has one JSON object a line. An empty line is a sign of life, and a last
+// line with "error" says why the stream ended early.
+func lines() framing {
 	line := func(text []byte) []byte { return append(text, '\n') }
-	return s.stream(open, framing{
+	return framing{
 		contentType: api.TypeLines,
 		item:        func(_ uint64, text []byte) []byte { return line(text) },
 		fault:       line,
 		beat:        []byte("\n"),
-	})
+	}
 }
 
-// events streams server-sent events with ids that count from 1. A stream
-// begins with snapshots, so an id need not be given back.
-func (s *Server) events(open func(*request) (source, error)) http.Handler {
-	return s.stream(open, framing{
+// events has server-sent events with ids that count from 1. A stream begins with
+// snapshots, so an id need not be given back.
+func events() framing {
+	return framing{
 		contentType: api.TypeEvents,
 		item: func(id uint64, text []byte) []byte {
 			out := append([]byte("id: "), strconv.FormatUint(id, 10)...)
@@ -91,26 +91,7 @@ func (s *Server) events(open func(*request) (source, error)) http.Handler {
 			return append(append([]byte("event: error\ndata: "), text...), "\n\n"...)
 		},
 		beat: []byte(": alive\n\n"),
-	})
-}
-
-func (s *Server) stream(open func(*request) (source, error), f framing) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
-		r, err := s.request(w, hr)
-		if err != nil {
-			s.fail(w, err)
-			return
-		}
-		src, err := open(r)
-		if err == nil {
-			err = r.empty()
-		}
-		if err != nil {
-			s.fail(w, err)
-			return
-		}
-		s.carry(w, r, src, f)
-	})
+	}
 }
 
 func (s *Server) carry(w http.ResponseWriter, r *request, src source, f framing) {
@@ -146,9 +127,7 @@ func (s *Server) carry(w http.ResponseWriter, r *request, src source, f framing)
 	case !out.begun:
 		s.fail(w, err)
 	default:
-		if text, e := api.Marshal(struct {
-			Error *api.Error `json:"error"`
-		}{s.apiError(err)}); e == nil {
+		if text, e := api.Marshal(errorBody{s.apiError(err)}); e == nil {
 			_ = out.put(f.fault(text))
 		}
 	}
