@@ -106,6 +106,12 @@ func controllers() *fakeControllers {
 			"label": {"type": "string"}, "children": {"type": "array", "items": {"$ref": "#/$defs/node"}}}}},
 			"type": "object", "properties": {"root": {"$ref": "#/$defs/node"}}, "additionalProperties": false}`,
 		"labels": `{"type": "object", "properties": {"a": {"type": "object"}}, "additionalProperties": {"type": "string"}}`,
+		// What one value is decides about others.
+		"forms": `{"type": "object", "properties": {"kind": {"enum": ["a", "b"]}, "x": {}, "not": {"type": "string", "not": {"const": "c"}},
+			"set": {"type": "array", "contains": {"const": "c"}, "uniqueItems": true},
+			"one": {"oneOf": [{"const": "c"}, {"const": "d"}]},
+			"any": {"anyOf": [{"type": "object", "additionalProperties": false, "properties": {"kind": {"const": "a"}}}]}},
+			"if": {"properties": {"kind": {"const": "a"}}}, "then": {"required": ["x"]}}`,
 		"broken": `{"type": 5}`,
 		"remote": `{"$ref": "file:///etc/passwd"}`,
 		"loop":   `{"$ref": "#"}`,
@@ -129,5 +135,62 @@ func mustParse(t testing.TB, text string) task.Task {
 }
 
 func ports() taskfile.Ports {
-	return taskfile.Ports{Controllers: controllers(), Schedules: new(fakeSchedules)}
+	return taskfile.Ports{Controllers: controllers(), Schedules: new(fakeSchedules), Expressions: fakeExpressions{}}
+}
+
+// fakeExpressions finds fault with each "bad", and with names of steps that are
+// not earlier: steps.NAME, and hook.NAME in a hook.
+type fakeExpressions struct{}
+
+func (fakeExpressions) CheckWhen(text string, scope task.Scope) (faults []task.ExpressionFault) {
+	for at := range len(text) {
+		word := func(prefix string) (string, bool) {
+			rest, ok := strings.CutPrefix(text[at:], prefix)
+			end := strings.IndexFunc(rest, func(r rune) bool { return !(r >= 'a' && r <= 'z') })
+			if end < 0 {
+				end = len(rest)
+			}
+			return rest[:end], ok && rest[:end] != ""
+		}
+		if strings.HasPrefix(text[at:], "bad") {
+			faults = append(faults, task.ExpressionFault{Offset: at, Message: "this is bad", Hint: "make it good"})
+		}
+		if name, ok := word("steps."); ok && !slices.Contains(scope.Steps, name) {
+			message := "there is no step " + name
+			if slices.Contains(scope.Later, name) {
+				message = name + " is not earlier"
+			}
+			faults = append(faults, task.ExpressionFault{Offset: at + len("steps."), Message: message})
+		}
+		if name, ok := word("hook."); ok && !(scope.Hook && slices.Contains(scope.RunSteps, name)) {
+			faults = append(faults, task.ExpressionFault{Offset: at, Message: "no hook of " + name})
+		}
+		if name, ok := word("settings."); ok && !slices.Contains(scope.Settings, name) {
+			faults = append(faults, task.ExpressionFault{Offset: at, Message: "no setting " + name})
+		}
+	}
+	return faults
+}
+
+func (f fakeExpressions) CheckText(text string, scope task.Scope) (faults []task.ExpressionFault, found bool) {
+	for at := 0; ; {
+		start := strings.Index(text[at:], "${{")
+		if start < 0 {
+			return faults, found
+		}
+		start += at
+		end := strings.Index(text[start:], "}}")
+		if end < 0 {
+			end = len(text) - start
+		}
+		at = start + end
+		if start > 0 && text[start-1] == '$' {
+			continue
+		}
+		found = true
+		for _, fault := range f.CheckWhen(text[start+3:at], scope) {
+			fault.Offset += start + 3
+			faults = append(faults, fault)
+		}
+	}
 }

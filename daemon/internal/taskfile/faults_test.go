@@ -80,9 +80,7 @@ func TestFaultsOfTheTask(t *testing.T) {
 		text string
 		want []string
 	}{
-		{"{}", []string{"1:1 the task has no name | name it, as in name: hello", "1:1 the task has no steps | a task needs at least one step: steps: [{name: one, controller: copyfiles, settings: {source: ./files, target: ./copy}}]"}},
-		{"name: x\nsteps: []\n", []string{"2:1 the task has no steps | a task needs at least one step: steps: [{name: one, controller: copyfiles, settings: {source: ./files, target: ./copy}}]"}},
-		{"name: x\nsteps:\n", []string{"2:1 the task has no steps | a task needs at least one step: steps: [{name: one, controller: copyfiles, settings: {source: ./files, target: ./copy}}]"}},
+		{"{}", []string{"1:1 the task has no name | name it, as in name: hello"}},
 		{"name: x\nsteps: {a: b}\n", []string{"2:8 steps must be a list, found a mapping | start each step with '- name: ...'"}},
 		{"name: x\nname: y\n" + steps, []string{"2:1 the key \"name\" is given twice: first at line 1 | remove one of the two"}},
 		{"name: [x]\n" + steps, []string{"1:7 name must be text, found a list | "}},
@@ -90,8 +88,8 @@ func TestFaultsOfTheTask(t *testing.T) {
 		{"name: shop/backup\n" + steps, []string{"1:7 the name \"shop/backup\" contains a slash | letters, digits, '-', '_' and '.' make a name, as in nightly-backup"}},
 		{"nmae: x\nname: x\n" + steps, []string{"1:1 unknown key \"nmae\" | did you mean \"name\"?"}},
 		{"name: x\nmax_paralel: 3\n" + steps, []string{"2:1 unknown key \"max_paralel\" | did you mean \"max_parallel\"?"}},
-		{"name: x\nmissed: once\nstarter: []\n" + steps, []string{
-			"2:1 unknown key \"missed\" | it belongs into the schedule, as in schedule: {cron: ..., missed: ...}", "3:1 the key \"starter\" is not supported by this version | "}},
+		{"name: x\nmissed: once\n" + steps, []string{
+			"2:1 unknown key \"missed\" | it belongs into the schedule, as in schedule: {cron: ..., missed: ...}"}},
 		{"name: x\non_sucess: []\n" + steps, []string{`2:1 unknown key "on_sucess" | did you mean "on_success"?`}},
 		{"name: x\non_end: []\n" + steps, []string{"2:1 on_end has no steps | write what is to be done, or leave it out"}},
 		{"name: x\non_success: {a: b}\n" + steps, []string{"2:13 on_success must be a list, found a mapping | start each step with '- name: ...'"}},
@@ -147,7 +145,8 @@ func TestFaultsOfSteps(t *testing.T) {
 		{"retry number", "- {name: a, controller: script, retry: 3}", []string{"3:40 steps[0].retry must be a mapping, found the number 3 | "}},
 		{"backoff above its bound", "- {name: a, controller: script, retry: {backoff: 2m, max_backoff: 1m}}",
 			[]string{"3:67 steps[0].retry.max_backoff must not be shorter than the backoff of 2m | "}},
-		{"not yet", "- {name: a, controller: script, when: x}", []string{"3:33 the key \"when\" is not supported by this version | "}},
+		{"no condition", "- {name: a, controller: script, when: ' '}", []string{`3:39 steps[0].when is empty | write a condition, as in when: steps.tables.status == "completed", or leave it out`}},
+		{"stuck at once", "- {name: a, controller: script, stuck_after: 0}", []string{"3:46 steps[0].stuck_after must be longer than zero | leave it out, or write how long, as in stuck_after: 10m"}},
 		{"broken schema", "- {name: a, controller: loop}", []string{"3:25 the settings of \"loop\" cannot be checked: its schema refers to itself | tell the author of the plugin"}},
 		{"schema that reaches outside", "- {name: a, controller: remote}", []string{
 			"3:25 the settings of \"remote\" cannot be checked, its schema is broken: failing loading \"file:///etc/passwd\": a settings schema must hold all that it refers to; file:///etc/passwd is outside | tell the author of the plugin"}},

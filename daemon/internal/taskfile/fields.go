@@ -20,19 +20,12 @@ const (
 	maxOrder    = 1_000_000_000
 	maxAttempts = 1000
 	maxWeight   = 1e9
+	maxRuns     = 1000
+	maxKept     = 1_000_000 // runs, and days
 )
 
 // fields says what reads each key of a mapping.
 type fields map[string]func(e entry, path string)
-
-// notYet are keys that a later version reads; who writes one has not mistyped.
-func notYet(key string) bool {
-	switch key {
-	case "when", "starter", "created_by":
-		return true
-	}
-	return false
-}
 
 // aTaskFile is what the whole document is called.
 const aTaskFile = "a task file"
@@ -74,8 +67,6 @@ func (p *parser) mapping(n *yaml.Node, path, what string, known fields) map[stri
 		if !ok {
 			message, hint := fmt.Sprintf("unknown key %s", quote(e.name)), ""
 			switch {
-			case notYet(e.name):
-				message = fmt.Sprintf("the key %s is not supported by this version", quote(e.name))
 			case what == aTaskFile && ofSchedule(e.name):
 				hint = scheduleHint(e)
 			default:
@@ -213,8 +204,7 @@ func (p *parser) missing(n *yaml.Node, path string, seen map[string]entry, what 
 	}
 	for _, name := range required {
 		if _, ok := seen[name]; !ok {
-			hint := map[string]string{"name": "name it, as in name: hello", "steps": "a task needs at least one step: " + exampleSteps,
-				"controller": listControllers}[name]
+			hint := map[string]string{"name": "name it, as in name: hello", "controller": listControllers}[name]
 			p.fault(n, join(path, name), fmt.Sprintf("%s has no %s", what, name), hint)
 		}
 	}
@@ -227,7 +217,7 @@ func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
 		{key: "on_failure", to: &t.OnFailure}, {key: "on_end", to: &t.OnEnd},
 	}
 	known := fields{
-		"name": func(e entry, path string) { t.Name = p.name(e, path) },
+		"name": func(e entry, path string) { t.Name = p.aName(e, path) },
 		"description": func(e entry, path string) {
 			if !blank(e.value) {
 				t.Description, _ = p.text(e, path)
@@ -238,6 +228,13 @@ func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
 		"max_parallel":       p.whole(&t.MaxParallel, 1, task.MaxParallelCap),
 		"max_execution_time": p.duration(&t.MaxExecutionTime),
 		"disabled":           p.boolean(&t.Disabled),
+		"created_by":         p.account(&t.CreatedBy),
+		"starter":            func(e entry, path string) { t.Starter = p.starters(e, path) },
+		"priority":           p.whole(&t.Priority, -task.MaxPriority, task.MaxPriority),
+		"max_runs":           p.whole(&t.MaxRuns, 1, maxRuns),
+		"locks":              func(e entry, path string) { t.Locks = p.locks(e, path) },
+		"log":                oneOf(p, &t.Log, task.Simple, task.Detailed),
+		"keep":               func(e entry, path string) { p.keep(e, path, &t.Keep) },
 		"schedule":           func(e entry, _ string) { schedule = e },
 		"expect":             func(e entry, _ string) { expect = e },
 	}
@@ -245,7 +242,7 @@ func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
 		known[h.key] = func(e entry, _ string) { h.given = e }
 	}
 	seen := p.mapping(root, "", aTaskFile, known)
-	p.missing(root, "", seen, "the task", "name", "steps")
+	p.missing(root, "", seen, "the task", "name")
 	if seen == nil {
 		return
 	}
@@ -270,10 +267,16 @@ func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
 	case expect.value == nil && onMissed.value != nil:
 		p.fault(onMissed.key, "on_missed", "on_missed needs expect: nothing says by when a run is to have completed", `write it, as in expect: {by: "06:00"}`)
 	}
+	p.name, p.draft = t.Name, steps.value == nil || none(steps)
 	var nodes []*stepNode
 	if steps.value != nil {
 		t.Steps, nodes = p.steps(ctx, steps)
 	}
+	names := make([]string, len(shared))
+	for i, e := range shared {
+		names[i] = e.name
+	}
+	p.scopes(nodes, t.Steps, task.Scope{Settings: names})
 	allNodes, all := nodes, t.Steps
 	for _, h := range hooks {
 		if h.given.value == nil {
@@ -281,11 +284,17 @@ func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
 		}
 		var of []*stepNode
 		*h.to, of = p.hookSteps(ctx, h.given)
+		scope := task.Scope{Settings: names}
+		if h.to != &t.OnMissed { // that follows no run
+			scope.Hook, scope.RunSteps = true, stepNames(t.Steps)
+		}
+		p.scopes(of, *h.to, scope)
 		allNodes, all = slices.Concat(allNodes, of), slices.Concat(all, *h.to)
 	}
-	if nodes == nil {
+	if nodes == nil && !p.draft {
 		return
 	}
+	p.conditions(allNodes, all)
 	t.Settings = p.allSettings(allNodes, all, shared)
 	copy(t.Steps, all)
 	rest := all[len(t.Steps):]
@@ -301,8 +310,8 @@ type hookList struct {
 	given entry
 }
 
-// name reads the name of a task or a step.
-func (p *parser) name(e entry, path string) string {
+// aName reads the name of a task or a step.
+func (p *parser) aName(e entry, path string) string {
 	name, ok := p.text(e, path)
 	if !ok {
 		return ""

@@ -20,18 +20,44 @@ import (
 
 // Format writes the task as a task file that Parse reads back to the same
 // task, given the same controllers and Dir. Settings that a step has as the task
-// has them are written once, with the task. What a file does not say (owner,
-// version, times) is left out.
+// has them are written once, with the task. What a file does not say (version,
+// times, a pause) is left out.
 func Format(t task.Task) ([]byte, error) {
+	root, err := document(t)
+	if err != nil {
+		return nil, fmt.Errorf("format task %s: %w", t.Name, err)
+	}
+	out, err := yaml.Dump(root, yaml.WithV4Defaults(), yaml.WithIndent(2), yaml.WithLineWidth(-1))
+	if err != nil {
+		return nil, fmt.Errorf("format task %s: %w", t.Name, err)
+	}
+	return out, nil
+}
+
+// document is the task as the node of its file.
+func document(t task.Task) (*yaml.Node, error) {
 	root := block()
 	root.text("name", t.Name)
 	root.text("description", t.Description)
+	root.text("created_by", t.CreatedBy)
+	root.list("starter", t.Starter)
 	root.whole("max_parallel", t.MaxParallel)
+	root.whole("max_runs", t.MaxRuns)
+	root.whole("priority", t.Priority)
+	root.list("locks", t.Locks)
 	root.duration("max_execution_time", t.MaxExecutionTime)
+	root.text("log", string(t.Log))
+	keep := block()
+	keep.whole("runs", t.Keep.Runs)
+	keep.whole("days", t.Keep.Days)
+	if t.Keep.Bytes > 0 {
+		keep.text("bytes", FormatSize(t.Keep.Bytes))
+	}
+	root.inline("keep", keep)
 	root.yes("disabled", t.Disabled)
 	shared, err := object(t.Settings)
 	if err != nil {
-		return nil, fmt.Errorf("format task %s: %w", t.Name, err)
+		return nil, err
 	}
 	root.settings(shared)
 	if len(t.Schedules) > 0 {
@@ -40,29 +66,35 @@ func Format(t task.Task) ([]byte, error) {
 	if t.Expect != nil {
 		root.add("expect", expectNode(*t.Expect))
 	}
-	for _, list := range []struct {
-		key   string
-		steps []task.Step
-	}{{"steps", t.Steps}, {"on_missed", t.OnMissed}, {"on_success", t.OnSuccess}, {"on_failure", t.OnFailure}, {"on_end", t.OnEnd}} {
-		if list.key != "steps" && len(list.steps) == 0 {
+	for _, list := range stepLists(&t) {
+		if list.key != "steps" && len(*list.steps) == 0 {
 			continue
 		}
-		steps, err := stepNodes(list.steps, shared)
+		steps, err := stepNodes(*list.steps, shared)
 		if err != nil {
-			return nil, fmt.Errorf("format task %s: %w", t.Name, err)
+			return nil, err
 		}
 		root.add(list.key, steps)
 	}
-	out, err := yaml.Dump(root.node, yaml.WithV4Defaults(), yaml.WithIndent(2), yaml.WithLineWidth(-1))
-	if err != nil {
-		return nil, fmt.Errorf("format task %s: %w", t.Name, err)
-	}
-	return out, nil
+	return root.node, nil
+}
+
+// stepList is one of the lists of steps that a task has.
+type stepList struct {
+	key   string
+	steps *[]task.Step
+}
+
+func stepLists(t *task.Task) []stepList {
+	return []stepList{{"steps", &t.Steps}, {"on_missed", &t.OnMissed}, {"on_success", &t.OnSuccess}, {"on_failure", &t.OnFailure}, {"on_end", &t.OnEnd}}
 }
 
 // stepNodes writes steps without the settings that they share with the task.
 func stepNodes(list []task.Step, shared map[string]any) (*yaml.Node, error) {
 	steps := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+	if len(list) == 0 {
+		steps.Style = yaml.FlowStyle
+	}
 	order := 0
 	for _, s := range list {
 		step := block()
@@ -72,6 +104,7 @@ func stepNodes(list []task.Step, shared map[string]any) (*yaml.Node, error) {
 			step.add("order", number(strconv.Itoa(s.Order)))
 		}
 		order = s.Order
+		step.text("when", s.When)
 		step.yes("interrupt_on_step_fault", s.InterruptOnStepFault)
 		if s.Weight > 0 {
 			step.add("weight", number(jsonNumber(s.Weight)))
@@ -80,13 +113,11 @@ func stepNodes(list []task.Step, shared map[string]any) (*yaml.Node, error) {
 		retry.whole("attempts", s.Retry.Attempts)
 		retry.duration("backoff", s.Retry.Backoff)
 		retry.duration("max_backoff", s.Retry.MaxBackoff)
-		if len(retry.node.Content) > 0 {
-			retry.node.Style = yaml.FlowStyle
-			step.add("retry", retry.node)
-		}
+		step.inline("retry", retry)
 		step.duration("max_execution_time", s.Limits.MaxExecutionTime)
 		step.duration("attempt_timeout", s.Limits.AttemptTimeout)
 		step.duration("progress_timeout", s.Limits.ProgressTimeout)
+		step.duration("stuck_after", s.Limits.StuckAfter)
 		own, err := object(s.Settings)
 		if err != nil {
 			return nil, fmt.Errorf("step %s: %w", s.Name, err)
@@ -115,6 +146,24 @@ func (m mappingNode) add(key string, value *yaml.Node) {
 func (m mappingNode) text(key, value string) {
 	if value != "" {
 		m.add(key, str(value))
+	}
+}
+
+func (m mappingNode) list(key string, texts []string) {
+	if len(texts) > 0 {
+		list := make([]any, len(texts))
+		for i, text := range texts {
+			list[i] = text
+		}
+		m.add(key, value(list))
+	}
+}
+
+// inline adds a mapping, on one line, that has something in it.
+func (m mappingNode) inline(key string, of mappingNode) {
+	if len(of.node.Content) > 0 {
+		of.node.Style = yaml.FlowStyle
+		m.add(key, of.node)
 	}
 }
 

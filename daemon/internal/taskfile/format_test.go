@@ -214,7 +214,7 @@ func anySteps(t *rapid.T, name *rapid.Generator[string], duration *rapid.Generat
 		// The first is one that takes any settings of the task.
 		if len(steps) > 0 && rapid.Bool().Draw(t, "typed") {
 			step.Controller = "dumptables"
-			step.Settings = canonical(t, map[string]any{"dsn": "x" + text().Draw(t, "dsn"),
+			step.Settings = canonical(t, map[string]any{"dsn": "x" + strings.ReplaceAll(text().Draw(t, "dsn"), "@", "at"),
 				"tables": append(rapid.SliceOfN(text(), 0, 3).Draw(t, "tables"), "0123"), "ratio": rapid.Float64Range(1e-300, 1e300).Draw(t, "ratio"),
 				"password": map[string]any{"secret": "p" + text().Draw(t, "secret")}})
 		} else {

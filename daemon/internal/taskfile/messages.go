@@ -25,6 +25,9 @@ func (r *reading) check(instance any, s *stepNode) {
 	if found == nil {
 		return
 	}
+	if found = r.remaining(found); found == nil {
+		return
+	}
 	for _, leaf := range leaves(found) {
 		if _, broken := leaf.ErrorKind.(*kind.RefCycle); broken {
 			r.p.fault(s.controller.value, s.path+".controller", fmt.Sprintf("the settings of %s cannot be checked: its schema refers to itself", quote(s.controllerName)), "tell the author of the plugin")
@@ -109,6 +112,9 @@ func alternatives(e *jsonschema.ValidationError) []*jsonschema.ValidationError {
 // report puts one fault into words.
 func (r *reading) report(e *jsonschema.ValidationError) {
 	at := pointer(e.InstanceLocation)
+	if r.isExcused(e) {
+		return // in an alternative that is wrong for another reason too
+	}
 	for i := range e.InstanceLocation {
 		if r.faulty[pointer(e.InstanceLocation[:i+1])] {
 			return

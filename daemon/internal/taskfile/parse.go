@@ -49,7 +49,7 @@ type Ports struct {
 // over all of them when the schema allows others. They are canonical JSON. Defaults of the schema are not filled in and secrets are not
 // resolved: a reference {"secret": "name"} is carried through.
 func Parse(ctx context.Context, src Source, with Ports) (task.Task, error) {
-	p := &parser{controllers: with.Controllers, schedules: with.Schedules, looked: make(map[string]*controller), done: ctx.Done()}
+	p := &parser{controllers: with.Controllers, schedules: with.Schedules, checks: with.Expressions, saved: with.Saved, looked: make(map[string]*controller), done: ctx.Done()}
 	t := task.Task{Dir: src.Dir}
 	if root := p.readDocument(src.Data); root != nil {
 		p.task(ctx, root, &t)
@@ -76,6 +76,11 @@ func Parse(ctx context.Context, src Source, with Ports) (task.Task, error) {
 type parser struct {
 	controllers Controllers
 	schedules   Schedules
+	checks      Expressions
+	saved       func(name string) (task.Task, bool)
+	name        string   // of the task, "" when it cannot be read
+	draft       bool     // it has no steps
+	said        []string // all expressions, for what they mention
 	lines       []string
 	problems    []Problem
 	hidden      []*yaml.Node // plain secrets, to be blotted out of excerpts

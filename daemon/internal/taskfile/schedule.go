@@ -139,7 +139,7 @@ func (p *parser) schedule(n *yaml.Node, path string) (task.Schedule, *places) {
 	}
 	text := func(to *string) func(entry, string) { return p.someText(to) }
 	known := fields{
-		"name":          func(e entry, path string) { s.Name = p.name(e, path) },
+		"name":          func(e entry, path string) { s.Name = p.aName(e, path) },
 		"cron":          kind(text(&s.Cron)),
 		"at":            kind(text(&s.At)),
 		"every":         kind(func(e entry, path string) { p.every(e, path, &s, at) }),
@@ -316,25 +316,4 @@ func (p *parser) scheduleFaults(at *places, faults []task.ScheduleFault) {
 		}
 		p.within(node, f.Offset, path, path+" "+f.Message, f.Hint)
 	}
-}
-
-// within reports a fault at a byte of a scalar's text, or at the scalar where
-// that text does not stand in its line as it is: with escapes, over several
-// lines, behind an alias.
-func (p *parser) within(n *yaml.Node, offset int, path, message, hint string) {
-	if n == nil || n.Kind != yaml.ScalarNode || n.Line < 1 || n.Line > len(p.lines) || offset <= 0 || offset > len(n.Value) {
-		p.fault(n, path, message, hint)
-		return
-	}
-	row := []rune(p.lines[n.Line-1])
-	start := n.Column - 1
-	if n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 {
-		start++
-	}
-	before := n.Value[:offset]
-	if start < 0 || start > len(row) || !starts(row[start:], before) {
-		p.fault(n, path, message, hint)
-		return
-	}
-	p.at(n.Line, start+1+len([]rune(before)), path, message, hint)
 }

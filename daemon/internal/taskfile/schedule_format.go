@@ -42,13 +42,7 @@ func scheduleNodes(list []task.Schedule) *yaml.Node {
 		m.text("start", s.Start)
 		m.text("end", s.End)
 		m.duration("jitter", s.Jitter)
-		if len(s.Exclude) > 0 {
-			days := make([]any, len(s.Exclude))
-			for i, day := range s.Exclude {
-				days[i] = day
-			}
-			m.add("exclude", value(days))
-		}
+		m.list("exclude", s.Exclude)
 		standard := task.Schedule{}.WithDefaults()
 		if s.Missed != standard.Missed {
 			m.text("missed", string(s.Missed))

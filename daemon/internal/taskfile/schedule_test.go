@@ -202,12 +202,12 @@ func TestFaultsOfSchedules(t *testing.T) {
 		{"0 bad * * *", []string{"2:13 schedule is bad | make it good"}},
 		{"{cron: 0 bad * * *}", []string{"2:20 schedule.cron is bad | make it good"}},
 		{`[{cron: "0 bad * * *"}, 'é bad']`, []string{"2:22 schedule[0].cron is bad | make it good", "2:38 schedule[1] is bad | make it good"}},
-		// Where the text does not stand in its line as it is, the fault is at its beginning.
-		{`{cron: "\u0030 bad * * *"}`, []string{"2:18 schedule.cron is bad | make it good"}},
-		{"{cron: 0\n   bad * * *}", []string{"2:18 schedule.cron is bad | make it good"}},
+		// Also where the text does not stand in its line as it is, but for an alias.
+		{`{cron: "\u0030 bad * * *"}`, []string{"2:26 schedule.cron is bad | make it good"}},
+		{"{cron: 0\n   bad * * *}", []string{"3:4 schedule.cron is bad | make it good"}},
 		{"{cron: >-\n   0 bad}", []string{"2:18 this is not valid YAML: a value cannot start with '>' | put the value in quotes"}},
-		{"\n  cron: >-\n    0 bad", []string{"3:9 schedule.cron is bad | make it good"}},
-		{"[&c 0 bad * * *, {cron: *c}]", []string{"2:12 schedule[0] is bad | make it good", "2:35 schedule[1].cron is bad | make it good"}},
+		{"\n  cron: >-\n    0 bad", []string{"4:7 schedule.cron is bad | make it good"}},
+		{"[&c 0 bad * * *, {cron: *c}]", []string{"2:17 schedule[0] is bad | make it good", "2:35 schedule[1].cron is bad | make it good"}},
 	} {
 		t.Run(c.schedule[:min(len(c.schedule), 30)], func(t *testing.T) {
 			_, err := parse(t, "name: x\nschedule: "+c.schedule+"\n"+noSteps)

@@ -21,6 +21,8 @@ type spot struct {
 	value *yaml.Node
 	path  string
 	place place
+	// reference: it is within the reference of a secret, which stands for itself.
+	reference bool
 }
 
 // node is where a fault of the value as a whole is shown.
@@ -48,10 +50,18 @@ type reading struct {
 	// faulty are values that were complained about already.
 	faulty map[string]bool
 	active map[*yaml.Node]bool
+
+	// scope is what expressions may speak of; nil: they are read where they are
+	// taken.
+	scope func() task.Scope
+	// excused are values that an expression will give, and the schema cannot judge
+	// before.
+	excused map[string]bool
 }
 
 func (p *parser) reading(s *schema) *reading {
-	return &reading{p, s, make(map[string]spot), make(map[string]bool), make(map[*yaml.Node]bool)}
+	return &reading{p: p, schema: s, spots: make(map[string]spot), faulty: make(map[string]bool),
+		active: make(map[*yaml.Node]bool), excused: make(map[string]bool)}
 }
 
 // pointer is the key of an instance location in spots.
@@ -92,7 +102,11 @@ func (r *reading) value(n *yaml.Node, at string, s spot, depth int) any {
 		return r.refuse(at, n, s.path+" is a secret and must not be written here", secretHint)
 	}
 	if node.Kind == yaml.ScalarNode {
-		return r.scalar(n, at, s)
+		v := r.scalar(n, at, s)
+		if text, ok := v.(string); ok && strings.Contains(text, opening) {
+			r.expressions(n, at, s, text)
+		}
+		return v
 	}
 	if r.active[node] {
 		return r.refuse(at, n, "this alias stands for a value that contains it", "")
@@ -106,15 +120,16 @@ func (r *reading) value(n *yaml.Node, at string, s spot, depth int) any {
 	case yaml.SequenceNode:
 		list := make([]any, 0, len(node.Content))
 		for i, child := range node.Content {
-			of := spot{nil, child, item(s.path, i), r.schema.item(s.place, i)}
+			of := spot{value: child, path: item(s.path, i), place: r.schema.item(s.place, i)}
 			list = append(list, r.value(child, at+pointer([]string{strconv.Itoa(i)}), of, depth+1))
 		}
 		return list
 	case yaml.MappingNode:
 		object := make(map[string]any)
+		isReference := r.schema.secret(s.place)
 		for _, e := range r.p.entries(n, s.path) {
 			object[e.name] = r.value(e.value, at+pointer([]string{e.name}),
-				spot{e.key, e.value, join(s.path, e.name), r.schema.property(s.place, e.name)}, depth+1)
+				spot{e.key, e.value, join(s.path, e.name), r.schema.property(s.place, e.name), isReference}, depth+1)
 		}
 		return object
 	}
@@ -186,10 +201,8 @@ func parseNumber(text string) (n json.Number, whole, ok bool) {
 // or number, the first step whose controller has a word for it says.
 func (p *parser) allSettings(nodes []*stepNode, steps []task.Step, shared []entry) json.RawMessage {
 	taken := make(map[string]*schema)
-	closed, unknown := true, false // no schema is open; some schema is not known
 	for _, n := range nodes {
 		if n.schema == nil {
-			unknown = true
 			continue
 		}
 		for _, name := range n.schema.known {
@@ -197,42 +210,76 @@ func (p *parser) allSettings(nodes []*stepNode, steps []task.Step, shared []entr
 				taken[name] = n.schema
 			}
 		}
-		closed = closed && !n.schema.takesAll
 	}
-	known := slices.Collect(maps.Keys(taken))
-	values := make(map[string]any, len(shared))
-	index := make(map[string]entry, len(shared))
+	of := &sharedValues{list: shared, index: make(map[string]entry, len(shared)), values: make(map[string]any, len(shared)),
+		computed: make(map[string]bool)}
 	for _, e := range shared {
-		index[e.name] = e
+		of.index[e.name] = e
 		s, ok := taken[e.name]
 		if !ok {
 			s = &schema{root: true}
-			if closed && !unknown {
-				p.fault(e.key, join("settings", e.name), fmt.Sprintf("no step takes the setting %s", quote(e.name)), suggest(e.name, known))
-			}
 		}
-		values[e.name] = p.reading(s).value(e.value, pointer([]string{e.name}), sharedSpot(s, e), 1)
+		r := p.reading(s)
+		of.values[e.name] = r.value(e.value, pointer([]string{e.name}), sharedSpot(s, e), 1)
+		of.computed[e.name] = len(r.excused) > 0
 	}
 	for i, n := range nodes {
 		if n.schema != nil && !n.badSettings && p.bomb == nil {
-			steps[i].Settings = p.stepSettings(n, &sharedValues{shared, index, values})
+			steps[i].Settings = p.stepSettings(n, of)
 		}
 	}
-	if len(values) == 0 {
+	p.untaken(nodes, taken, of)
+	if len(of.values) == 0 {
 		return nil
 	}
-	return encode(values)
+	return encode(of.values)
 }
 
 // sharedValues are the settings of the task, read by who takes them first.
 type sharedValues struct {
-	list   []entry
-	index  map[string]entry
-	values map[string]any
+	list     []entry
+	index    map[string]entry
+	values   map[string]any
+	computed map[string]bool // those with an expression in them
+}
+
+// untaken reports settings of the task that nobody takes: most likely their
+// names are mistyped. Expressions may speak of them, though, the steps of a draft
+// are still to come, and when the saved task has them, the step that took them
+// may be gone.
+func (p *parser) untaken(nodes []*stepNode, taken map[string]*schema, shared *sharedValues) {
+	for _, n := range nodes {
+		if n.schema == nil || n.schema.takesAll {
+			return
+		}
+	}
+	if p.draft {
+		return
+	}
+	known := slices.Collect(maps.Keys(taken))
+	for _, e := range shared.list {
+		if taken[e.name] == nil && !p.mentioned(e.name) && !p.savedSetting(e.name) {
+			p.fault(e.key, join("settings", e.name), fmt.Sprintf("no step takes the setting %s", quote(e.name)), suggest(e.name, known))
+		}
+	}
+}
+
+// savedSetting reports whether the saved task has a setting of that name.
+func (p *parser) savedSetting(name string) bool {
+	if p.saved == nil {
+		return false
+	}
+	old, found := p.saved(p.name)
+	if !found {
+		return false
+	}
+	settings, err := object(old.Settings)
+	_, has := settings[name]
+	return err == nil && has
 }
 
 func sharedSpot(s *schema, e entry) spot {
-	return spot{e.key, e.value, join("settings", e.name), s.property(s.root, e.name)}
+	return spot{key: e.key, value: e.value, path: join("settings", e.name), place: s.property(s.root, e.name)}
 }
 
 // stepSettings reads the effective settings of a step, its own laid over those
@@ -240,16 +287,17 @@ func sharedSpot(s *schema, e entry) spot {
 func (p *parser) stepSettings(n *stepNode, shared *sharedValues) json.RawMessage {
 	s, path := n.schema, n.path+".settings"
 	r := p.reading(s)
-	r.spots[""] = spot{n.settingsKey, n.settings, path, s.root}
+	r.scope = n.scope
+	r.spots[""] = spot{key: n.settingsKey, value: n.settings, path: path, place: s.root}
 	if n.settingsKey == nil {
-		r.spots[""] = spot{n.controller.key, n.controller.value, path, s.root}
+		r.spots[""] = spot{key: n.controller.key, value: n.controller.value, path: path, place: s.root}
 	}
 	object := make(map[string]any)
 	if n.settings != nil {
 		r.active[deref(n.settings)] = true
 		for _, e := range p.entries(n.settings, path) {
 			object[e.name] = r.value(e.value, pointer([]string{e.name}),
-				spot{e.key, e.value, join(path, e.name), s.property(s.root, e.name)}, 1)
+				spot{key: e.key, value: e.value, path: join(path, e.name), place: s.property(s.root, e.name)}, 1)
 		}
 	}
 	for _, name := range s.known {
@@ -263,10 +311,14 @@ func (p *parser) stepSettings(n *stepNode, shared *sharedValues) json.RawMessage
 			if !p.spend(e.key) {
 				break
 			}
-			if _, own := object[e.name]; !own {
-				r.spots[pointer([]string{e.name})] = sharedSpot(s, e)
-				object[e.name] = shared.values[e.name]
+			if _, own := object[e.name]; own {
+				continue
 			}
+			object[e.name] = shared.values[e.name]
+			if shared.computed[e.name] { // its expressions are this step's now
+				r.value(e.value, pointer([]string{e.name}), sharedSpot(s, e), 1)
+			}
+			r.spots[pointer([]string{e.name})] = sharedSpot(s, e)
 		}
 	}
 	if p.bomb != nil {

@@ -20,12 +20,13 @@ type stepNode struct {
 	settingsKey    *yaml.Node
 	settings       *yaml.Node // nil: none
 	badSettings    bool       // they are no mapping
+	when           *yaml.Node // nil: none
+	scope          func() task.Scope
 }
 
 // steps reads the list of steps, and what their settings say.
 func (p *parser) steps(ctx context.Context, e entry) ([]task.Step, []*stepNode) {
-	if none(e) {
-		p.fault(e.key, "steps", "the task has no steps", "a task needs at least one step: "+exampleSteps)
+	if none(e) { // a draft
 		return nil, nil
 	}
 	return p.stepList(ctx, e, &stepsReader{parser: p, names: make(map[string]*yaml.Node), required: []string{"name", "controller"}})
@@ -99,7 +100,7 @@ func (p *stepsReader) step(ctx context.Context, n *yaml.Node, path string) (task
 	var given entry
 	seen := p.mapping(n, path, path, fields{
 		"name": func(e entry, path string) {
-			s.Name, node.named = p.name(e, path), true
+			s.Name, node.named = p.aName(e, path), true
 			if s.Name == "" {
 				return
 			}
@@ -127,6 +128,7 @@ func (p *stepsReader) step(ctx context.Context, n *yaml.Node, path string) (task
 				node.settings = e.value
 			}
 		},
+		"when":                    p.condition(&s.When, node),
 		"order":                   func(e entry, _ string) { given = e },
 		"interrupt_on_step_fault": p.boolean(&s.InterruptOnStepFault),
 		"weight":                  p.weight(&s.Weight),
@@ -134,6 +136,7 @@ func (p *stepsReader) step(ctx context.Context, n *yaml.Node, path string) (task
 		"max_execution_time":      p.duration(&s.Limits.MaxExecutionTime),
 		"attempt_timeout":         p.duration(&s.Limits.AttemptTimeout),
 		"progress_timeout":        p.duration(&s.Limits.ProgressTimeout),
+		"stuck_after":             p.duration(&s.Limits.StuckAfter),
 	})
 	p.missing(n, path, seen, "the step", p.required...)
 	s.Order = p.nextOrder(given, path)
@@ -187,7 +190,7 @@ func (p *parser) findController(ctx context.Context, node *stepNode) {
 		node.schema = found.schema
 	}
 	if node.schema == nil && node.settings != nil {
-		at := spot{node.settingsKey, node.settings, node.path + ".settings", true}
+		at := spot{key: node.settingsKey, value: node.settings, path: node.path + ".settings", place: true}
 		p.reading(&schema{root: true}).value(node.settings, "", at, 1)
 	}
 }
