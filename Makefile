@@ -14,7 +14,7 @@ STATICCHECK        := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Debian packages that tests and `make generate` need, by the program that
 # tells whether they are there.
-TEST_DEBS     := sqlite3:sqlite3 zstd:zstd age:age mariadb-install-db:mariadb-server mariadb-dump:mariadb-client
+TEST_DEBS     := sqlite3:sqlite3 zstd:zstd age:age mariadb-install-db:mariadb-server mariadb-dump:mariadb-client pg_createcluster:postgresql pg_dump:postgresql-client
 GENERATE_DEBS := protoc:protobuf-compiler
 
 # install_debs installs what is missing of a list of program:package. No server
