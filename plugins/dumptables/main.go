@@ -5,6 +5,7 @@ package main
 import (
 	"github.com/stepd/stepd/plugins/dumptables/internal/dump"
 	"github.com/stepd/stepd/plugins/dumptables/internal/mysql"
+	"github.com/stepd/stepd/plugins/dumptables/internal/postgres"
 	"github.com/stepd/stepd/plugins/dumptables/internal/sqlite"
 	"github.com/stepd/stepd/sdk"
 )
@@ -15,5 +16,9 @@ func main() { sdk.Serve(dump.Plugin(version, engines())) }
 
 // engines are the kinds of databases by the scheme of their DSN.
 func engines() map[string]dump.Engine {
-	return map[string]dump.Engine{"sqlite": sqlite.Engine{}, "mysql": mysql.Engine{}, "mariadb": mysql.Engine{}}
+	return map[string]dump.Engine{
+		"sqlite": sqlite.Engine{},
+		"mysql":  mysql.Engine{}, "mariadb": mysql.Engine{},
+		"postgres": postgres.Engine{}, "postgresql": postgres.Engine{},
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/stepd/stepd/plugins/dumptables/internal/dump"
 	"github.com/stepd/stepd/plugins/dumptables/internal/mysqltest"
+	"github.com/stepd/stepd/plugins/dumptables/internal/postgrestest"
 	"github.com/stepd/stepd/sdk"
 	"github.com/stepd/stepd/sdk/sdktest"
 )
@@ -23,9 +25,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(sdk.HandshakeCookieKey) != "" {
 		main() // started by a test, as the daemon starts a plugin
 	}
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(mysqltest.Holder), goleak.Cleanup(func(code int) {
-		if err := stopMariaDB(); err != nil {
-			fmt.Fprintln(os.Stderr, "stop the MariaDB server:", err)
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(mysqltest.Holder), goleak.IgnoreAnyFunction(postgrestest.Holder), goleak.Cleanup(func(code int) {
+		if err := errors.Join(stopMariaDB(), stopPostgres()); err != nil {
+			fmt.Fprintln(os.Stderr, "stop the servers:", err)
 			code = max(code, 1)
 		}
 		os.Exit(code)

@@ -29,11 +29,11 @@ func choose(objects []Object, s Settings) (Selection, []Object, error) {
 	for _, object := range objects {
 		take := false
 		for i, pattern := range s.Tables {
-			if matches(pattern, object.Name) {
+			if matchesAny(pattern, object) {
 				take, used[i] = true, true
 			}
 		}
-		if take && slices.ContainsFunc(s.Exclude, func(pattern string) bool { return matches(pattern, object.Name) }) {
+		if take && slices.ContainsFunc(s.Exclude, func(pattern string) bool { return matchesAny(pattern, object) }) {
 			take = false
 		}
 		switch {
@@ -68,6 +68,10 @@ func choose(objects []Object, s Settings) (Selection, []Object, error) {
 		faults = append(faults, fmt.Errorf("no table matches the settings tables %q and exclude %q", s.Tables, s.Exclude))
 	}
 	return selection, chosen, sdk.Permanent(errors.Join(faults...))
+}
+
+func matchesAny(pattern string, object Object) bool {
+	return matches(pattern, object.Name) || slices.ContainsFunc(object.Within, func(name string) bool { return matches(pattern, name) })
 }
 
 // matches compares without regard to case, as databases do, and treats a slash

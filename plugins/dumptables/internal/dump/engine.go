@@ -123,6 +123,9 @@ type Object struct {
 	Name  string
 	View  bool
 	Bytes int64 // about; of a table with what belongs to it
+	// Within are tables that the object is a part of: patterns that match one of
+	// them match it too.
+	Within []string
 	// Outside says why the table's rows may be of another moment than the
 	// snapshot's, "" for a table that is part of it.
 	Outside string
