@@ -42,6 +42,19 @@ func (tx *Tx) PutStep(id task.RunID, step task.RunStep) error {
 	return tx.store(bucketSteps, k, value)
 }
 
+// DeleteStep removes a step of the definition with its checkpoint and outputs.
+// What it planned is deleted before, by DeletePlanned.
+func (tx *Tx) DeleteStep(id task.RunID, top uint32) error {
+	pos := task.Position{Top: top}
+	if err := tx.DeleteOutputs(id, pos); err != nil {
+		return err
+	}
+	if err := tx.DeleteCheckpoint(id, pos); err != nil {
+		return err
+	}
+	return tx.remove(bucketSteps, positionKey(id, pos))
+}
+
 // DeletePlanned removes up to limit steps that the step at top planned, with
 // their checkpoints and outputs, and reports whether all are gone; call it
 // again in a new transaction until then.
