@@ -187,44 +187,6 @@ func (b *backend) SetDisabled(ctx context.Context, _ api.Caller, name string, di
 	return b.wholeTask(t, nil)
 }
 
-func (b *backend) Start(ctx context.Context, who api.Caller, request api.RunRequest) (api.Run, error) {
-	b.store.Look() // rather than begin what cannot end
-	run, err := b.engine.Submit(ctx, request.Task, who.Name)
-	return b.answer(run, err)
-}
-
-func (b *backend) Cancel(ctx context.Context, who api.Caller, ref string, _ api.CancelRequest) (api.Run, error) {
-	return b.control(ref, func(id task.RunID) (task.Run, error) { return b.engine.Cancel(ctx, id, who.Name) })
-}
-
-func (b *backend) Continue(ctx context.Context, who api.Caller, ref string, _ api.AgainRequest) (api.Run, error) {
-	return b.control(ref, func(id task.RunID) (task.Run, error) { return b.engine.Continue(ctx, id, who.Name) })
-}
-
-func (b *backend) Restart(ctx context.Context, who api.Caller, ref string, _ api.AgainRequest) (api.Run, error) {
-	return b.control(ref, func(id task.RunID) (task.Run, error) { return b.engine.Restart(ctx, id, who.Name) })
-}
-
-func (b *backend) control(ref string, act func(task.RunID) (task.Run, error)) (api.Run, error) {
-	found, err := b.engine.Find(ref)
-	if err != nil {
-		return api.Run{}, apiError(err)
-	}
-	run, err := act(found.ID)
-	return b.answer(run, err)
-}
-
-// answer is the run as it stands, now that the act is committed.
-func (b *backend) answer(run task.Run, err error) (api.Run, error) {
-	if err != nil {
-		return api.Run{}, apiError(err)
-	}
-	if now, err := b.engine.Run(run.ID); err == nil {
-		return runJSON(now), nil
-	}
-	return runJSON(engine.RunView{Run: run}), nil
-}
-
 func (b *backend) Runs(_ context.Context, query api.RunQuery) (api.Page[api.Run], error) {
 	page := api.Page[api.Run]{Items: []api.Run{}}
 	var before uint64

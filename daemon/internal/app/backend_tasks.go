@@ -52,9 +52,6 @@ func (b *backend) OrderSteps(context.Context, api.Caller, string, api.OrderReque
 func (b *backend) DeleteStep(context.Context, api.Caller, string, string, uint64) (api.Saved, error) {
 	return api.Saved{}, notBuilt()
 }
-func (b *backend) StartBatch(context.Context, api.Caller, api.BatchRequest) (api.BatchResult, error) {
-	return api.BatchResult{}, notBuilt()
-}
 func (b *backend) Step(context.Context, string, string) (api.StepDetail, error) {
 	return api.StepDetail{}, notBuilt()
 }

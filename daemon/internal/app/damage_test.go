@@ -61,7 +61,7 @@ func TestDamagedAccountHoldsUpNoRun(t *testing.T) {
 			if _, err := a.engine.Apply(t.Context(), []task.Task{def}, "", false); err != nil {
 				t.Fatal(err)
 			}
-			run, err := a.engine.Submit(t.Context(), "t", "")
+			run, err := a.engine.Submit(t.Context(), engine.Wish{Task: "t"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,7 +126,7 @@ func TestDamagedClockMarkHoldsUpNobody(t *testing.T) {
 	if _, err := a.engine.Apply(t.Context(), []task.Task{def}, "", false); err != nil {
 		t.Fatal(err)
 	}
-	run, err := a.engine.Submit(t.Context(), "t", "")
+	run, err := a.engine.Submit(t.Context(), engine.Wish{Task: "t"})
 	if err != nil {
 		t.Fatal(err)
 	}

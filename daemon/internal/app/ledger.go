@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"github.com/stepd/stepd/daemon/internal/engine"
 	"github.com/stepd/stepd/daemon/internal/schedule"
@@ -59,6 +60,10 @@ func (s engineSchedules) Changed(tx engine.Tx, old, now *task.Task) ([]task.Run,
 
 func (s engineSchedules) Ended(tx engine.Tx, run task.Run) error {
 	return s.ledger.Ended(s.transaction(tx), run)
+}
+
+func (s engineSchedules) Due(rd engine.Reader, t *task.Task, since, now time.Time) (bool, error) {
+	return s.ledger.Due(rd.(*store.Tx), t, since, now)
 }
 
 func (s engineSchedules) Committed() { s.ledger.Wake() }

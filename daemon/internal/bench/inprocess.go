@@ -99,7 +99,7 @@ func (w *world) runAll(ctx context.Context, names []string) (time.Duration, erro
 	begin := time.Now()
 	var ids []task.RunID
 	for _, name := range names {
-		run, err := w.engine.Submit(ctx, name, "bench")
+		run, err := w.engine.Submit(ctx, engine.Wish{Task: name, By: "bench"})
 		if err != nil {
 			return 0, err
 		}

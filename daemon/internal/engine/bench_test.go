@@ -69,7 +69,7 @@ func benchmark(b *testing.B, runs int) {
 	b.ResetTimer()
 	var all sync.WaitGroup
 	for range runs {
-		run, err := e.Submit(b.Context(), "t", "")
+		run, err := e.Submit(b.Context(), engine.Wish{Task: "t"})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -12,7 +12,7 @@ import (
 
 func (w *world) goOn(id task.RunID) task.Run {
 	w.t.Helper()
-	run, err := w.e.Continue(w.t.Context(), id, "ann")
+	run, err := w.e.Continue(w.t.Context(), id, engine.Again{By: "ann"})
 	if err != nil {
 		w.t.Fatalf("continue: %v", err)
 	}
@@ -99,7 +99,7 @@ func TestContinueAtOnce(t *testing.T) {
 			if e.Kind == engine.EventStep || e.Run.Status != task.RunFailed {
 				return nil
 			}
-			_, err := w.e.Continue(t.Context(), id, "")
+			_, err := w.e.Continue(t.Context(), id, engine.Again{})
 			return err
 		})
 		if err != nil {
@@ -137,20 +137,20 @@ func TestContinueAndRestartAreRefusedWhileTheRunIsAlive(t *testing.T) {
 	running, queued := w.submit("t"), w.submit("t")
 	w.began("a#1")
 	for _, id := range []task.RunID{running, queued} {
-		if _, err := w.e.Continue(t.Context(), id, ""); !errors.Is(err, task.ErrState) {
+		if _, err := w.e.Continue(t.Context(), id, engine.Again{}); !errors.Is(err, task.ErrState) {
 			t.Errorf("continue: %v", err)
 		}
-		if _, err := w.e.Restart(t.Context(), id, ""); !errors.Is(err, task.ErrState) {
+		if _, err := w.e.Restart(t.Context(), id, engine.Again{}); !errors.Is(err, task.ErrState) {
 			t.Errorf("restart: %v", err)
 		}
 	}
 	close(open)
 	w.ends(running, task.RunCompleted)
 	w.ends(queued, task.RunCompleted)
-	if _, err := w.e.Continue(t.Context(), running, ""); !errors.Is(err, task.ErrState) || !strings.Contains(err.Error(), "restart") {
+	if _, err := w.e.Continue(t.Context(), running, engine.Again{}); !errors.Is(err, task.ErrState) || !strings.Contains(err.Error(), "restart") {
 		t.Errorf("continue of what completed: %v", err)
 	}
-	if _, err := w.e.Continue(t.Context(), 99, ""); !errors.Is(err, task.ErrNotFound) {
+	if _, err := w.e.Continue(t.Context(), 99, engine.Again{}); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("continue of nothing: %v", err)
 	}
 }
@@ -160,7 +160,7 @@ func TestRestartIsANewRunOfTheSameDefinition(t *testing.T) {
 	first := w.submit("t")
 	w.ends(first, task.RunCompleted)
 	w.apply(def("t", step("a", 0), step("b", 1)))
-	run, err := w.e.Restart(t.Context(), first, "bob")
+	run, err := w.e.Restart(t.Context(), first, engine.Again{By: "bob"})
 	if err != nil || run.Number != 2 || run.RestartOf != 1 || run.StartedBy != "bob" || run.Total != 1 {
 		t.Fatalf("restart made %+v, %v", run, err)
 	}
@@ -310,7 +310,7 @@ func TestFilesOfOldRunsGo(t *testing.T) {
 	second := w.submit("t")
 	w.ends(second, task.RunFailed)
 	w.bell.await(t, "the files of t/1 to go", func() bool { return w.spaces.gone()["t/1"] })
-	if _, err := w.e.Continue(t.Context(), first, ""); !errors.Is(err, task.ErrState) || !strings.Contains(err.Error(), "files were removed") {
+	if _, err := w.e.Continue(t.Context(), first, engine.Again{}); !errors.Is(err, task.ErrState) || !strings.Contains(err.Error(), "files were removed") {
 		t.Errorf("continue of a run without its files: %v", err)
 	}
 	w.goOn(second)

@@ -171,7 +171,7 @@ func TestOnEndWaitsAndAHookMayFail(t *testing.T) {
 	if last, err := w.e.Find("t"); err != nil || last.Number != 4 {
 		t.Errorf("the task's newest run is %s, %v", last.Ref(), err)
 	}
-	again, err := w.e.Restart(t.Context(), hooks[0].ID, "ann")
+	again, err := w.e.Restart(t.Context(), hooks[0].ID, engine.Again{By: "ann"})
 	if err != nil || again.HookOf != 1 || again.HookStatus != task.RunFailed || again.Trigger != task.TriggerOnFailure {
 		t.Errorf("restarted it is %+v, %v", again, err)
 	}
@@ -399,7 +399,7 @@ func crashOfHooks(t *testing.T, k int) (crashed bool) {
 	if run := w.run(id); run.Status != task.RunFailed {
 		t.Fatalf("the run is %s (%s)", run.Status, run.Reason)
 	}
-	if _, err := w.e.Continue(t.Context(), id, ""); errors.Is(err, task.ErrStoreFailed) {
+	if _, err := w.e.Continue(t.Context(), id, engine.Again{}); errors.Is(err, task.ErrStoreFailed) {
 		crashed = true
 		w.crash()
 		w.start()

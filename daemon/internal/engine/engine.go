@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -58,14 +57,15 @@ type Engine struct {
 	mu       sync.Mutex
 	started  bool
 	stopping bool
-	queue    []queued // first come first served
+	queue    *queue
 	runners  map[task.RunID]*runner
-	carried  map[string]int               // how many runners a turn has
 	busy     map[task.RunID]chan struct{} // runs that are claimed; closed when they are free
-	recheck  bool                         // a look at the queue is planned
-	stopped  chan struct{}                // closed when it begins to stop
-	moved    chan struct{}                // closed at the next change of queue or runners; nil: nobody waits for it
-	done     sync.WaitGroup               // runners, cleaning and replacing
+	looks    int                          // at the queue that were planned; the newest counts
+	lookAt   time.Time
+	stopLook func() bool    // nil: none is planned
+	stopped  chan struct{}  // closed when it begins to stop
+	moved    chan struct{}  // closed at the next change of queue or runners; nil: nobody waits for it
+	done     sync.WaitGroup // runners, cleaning and replacing
 }
 
 // New makes an engine; Start sets it going.
@@ -76,13 +76,13 @@ func New(c Config) (*Engine, error) {
 	if c.Jitter == nil {
 		c.Jitter = fifthEitherWay
 	}
-	return &Engine{Config: c, stopped: make(chan struct{}), runners: map[task.RunID]*runner{}, carried: map[string]int{}, busy: map[task.RunID]chan struct{}{}}, nil
+	return &Engine{Config: c, stopped: make(chan struct{}), queue: newQueue(), runners: map[task.RunID]*runner{}, busy: map[task.RunID]chan struct{}{}}, nil
 }
 
 // Start takes up what the last life of the daemon left: runs that were running
 // go on, queued ones wait for their turn.
 func (e *Engine) Start() error {
-	var running, waiting []queued
+	var running, waiting []*queued
 	err := e.Store.View(func(r Reader) error {
 		return r.ActiveRuns(func(run task.Run) bool {
 			if run.Status == task.RunRunning {
@@ -99,17 +99,23 @@ func (e *Engine) Start() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.started = true
-	// What was submitted meanwhile may be in both.
-	e.queue = append(waiting, e.queue...)
-	slices.SortFunc(e.queue, queued.compare)
-	e.queue = slices.CompactFunc(e.queue, func(a, b queued) bool { return a.id == b.id })
+	now := e.Clock.Now()
+	for _, q := range waiting {
+		e.queue.add(q, now) // what was submitted meanwhile is there already
+	}
 	for _, q := range running {
 		e.launch(q)
 	}
-	for _, q := range slices.Concat(running, e.queue) {
+	replacing := func(q *queued) {
 		if q.replaces { // the last life may have ended before it came to that
 			e.replaceOlder(q)
 		}
+	}
+	for _, q := range running {
+		replacing(q)
+	}
+	for _, q := range e.queue.all {
+		replacing(q)
 	}
 	e.dispatch()
 	return nil
@@ -124,6 +130,10 @@ func (e *Engine) Stop(ctx context.Context) error {
 		close(e.stopped)
 	}
 	e.stopping = true
+	if e.stopLook != nil {
+		e.stopLook()
+		e.stopLook = nil
+	}
 	e.tellMoved()
 	runners := make([]*runner, 0, len(e.runners))
 	for _, r := range e.runners {
@@ -147,16 +157,14 @@ func (e *Engine) Stop(ctx context.Context) error {
 func (e *Engine) Load() (running, queued int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return len(e.runners), len(e.queue)
+	return len(e.runners), e.queue.len()
 }
 
 // launch begins a run's runner. The caller holds mu.
-func (e *Engine) launch(q queued) {
+func (e *Engine) launch(q *queued) {
 	r := newRunner(e, q.id)
 	e.runners[q.id] = r
-	if q.turn != "" {
-		e.carried[q.turn]++
-	}
+	e.queue.carry(q)
 	e.done.Add(1)
 	go func() {
 		defer e.done.Done()
@@ -175,13 +183,9 @@ func (e *Engine) launch(q queued) {
 }
 
 // land forgets a runner that is through. The caller holds mu.
-func (e *Engine) land(q queued) {
+func (e *Engine) land(q *queued) {
 	delete(e.runners, q.id)
-	if q.turn != "" {
-		if e.carried[q.turn]--; e.carried[q.turn] == 0 {
-			delete(e.carried, q.turn)
-		}
-	}
+	e.queue.land(q)
 	e.tellMoved()
 }
 

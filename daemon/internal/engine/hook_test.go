@@ -52,7 +52,7 @@ func TestAHookRunsItsOwnSteps(t *testing.T) {
 		t.Errorf("its outputs are %q, %v", outputs, err)
 	}
 	w.apply(withHook(def("t", step("z", 0))))
-	again, err := w.e.Restart(t.Context(), id, "ann")
+	again, err := w.e.Restart(t.Context(), id, engine.Again{By: "ann"})
 	if err != nil || again.Trigger != task.TriggerOnMissed || again.RestartOf != 1 {
 		t.Fatalf("restarted it is %+v, %v", again, err)
 	}

@@ -25,13 +25,17 @@ func (e *hookError) Unwrap() error { return e.error }
 // on_success or on_failure, be it a fault that interrupts or the time limit,
 // can keep on_end from being carried out.
 func (e *Engine) hook(tx Tx, def task.Task, run *task.Run) (made []task.Run, err error) {
+	if run.Only != "" {
+		return nil, nil // a part of the task is no end of it
+	}
 	now := e.Clock.Now() // of all of them: the order is by their numbers then
 	for _, trigger := range def.HooksAfter(run.Cause(), run.Status) {
 		made = append(made, task.Run{})
 		hook := &made[len(made)-1]
-		*hook, err = e.submitAt(tx, now, def, task.Run{
-			Trigger: trigger, HookOf: run.Number, HookStatus: run.Status, HookReason: run.Reason,
-		})
+		*hook, err = e.make(tx, now, def, task.Run{
+			Trigger: trigger, HookOf: run.Number, HookStatus: run.Status, HookReason: run.Reason, Priority: run.Priority,
+			DefinitionVersion: run.DefinitionVersion,
+		}, false)
 		if err != nil {
 			return made, &hookError{fmt.Errorf("make a run of %s: %w", trigger, err)}
 		}

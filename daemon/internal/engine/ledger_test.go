@@ -21,6 +21,7 @@ type ledger struct {
 	mu        sync.Mutex
 	changes   []string // "v1>v2" for each call of Changed that was made
 	committed int
+	due       map[string]time.Time // of tasks
 	submit    func(tx engine.Tx, old, now *task.Task) ([]task.Run, error)
 }
 
@@ -58,6 +59,14 @@ func (l *ledger) Ended(tx engine.Tx, run task.Run) error {
 	slot := task.Slot{Task: run.Task, Schedule: endings, First: time.Unix(int64(run.Number), 0)}
 	slot.Count = 1 + endsOf(tx.(*store.Tx), run)
 	return tx.(*store.Tx).PutSlot(slot)
+}
+
+// Due implements engine.Schedules: what is in due is due from then on.
+func (l *ledger) Due(_ engine.Reader, t *task.Task, since, now time.Time) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, ok := l.due[t.Name]
+	return ok && at.After(since) && !at.After(now), nil
 }
 
 // Committed implements engine.Schedules.

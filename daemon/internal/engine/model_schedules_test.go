@@ -177,7 +177,7 @@ func (c *crowd) act(rt *rapid.T, action string) {
 			c.asked[id] = true
 			c.noteBusy(id)
 			c.mu.Unlock()
-			_, err := w.e.Continue(w.t.Context(), id, "")
+			_, err := w.e.Continue(w.t.Context(), id, engine.Again{})
 			c.mu.Lock()
 			switch {
 			case err == nil:

@@ -221,7 +221,7 @@ func (m *model) proceed() {
 	m.mu.Lock()
 	clear(m.last)
 	m.mu.Unlock()
-	if _, err := m.w.e.Continue(m.w.t.Context(), m.id, ""); err != nil {
+	if _, err := m.w.e.Continue(m.w.t.Context(), m.id, engine.Again{Confirmed: true}); err != nil {
 		m.rt.Fatalf("continue: %v", err)
 	}
 	m.ends++

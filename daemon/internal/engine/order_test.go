@@ -355,7 +355,7 @@ func TestAContinuedRunGoesBehindThoseThatWaitAlready(t *testing.T) {
 	w.clock.advance(time.Second)
 	waits := w.submit("t")
 	w.clock.advance(time.Second)
-	if _, err := w.e.Continue(t.Context(), old, ""); err != nil {
+	if _, err := w.e.Continue(t.Context(), old, engine.Again{}); err != nil {
 		t.Fatal(err)
 	}
 	want := func(when string) {

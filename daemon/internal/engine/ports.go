@@ -93,6 +93,9 @@ type Tx interface {
 	DeleteRun(id task.RunID, limit int) (done bool, err error)
 
 	PutStep(id task.RunID, step task.RunStep) error
+	// DeleteStep removes a step of the definition, with its checkpoint and outputs.
+	// What it planned is deleted before.
+	DeleteStep(id task.RunID, top uint32) error
 	// DeletePlanned removes up to limit steps that the step planned, with
 	// their checkpoints and outputs, and reports whether all are gone.
 	DeletePlanned(id task.RunID, top uint32, limit int) (done bool, err error)
@@ -113,6 +116,9 @@ type Schedules interface {
 	Changed(tx Tx, old, now *task.Task) ([]task.Run, error)
 	// Ended: the run has ended; it is written already.
 	Ended(tx Tx, run task.Run) error
+	// Due reports whether a time of the task's schedules has passed after since
+	// (and after the schedule was saved), up to now.
+	Due(rd Reader, t *task.Task, since, now time.Time) (bool, error)
 	// Committed is called when such a transaction is durable: what is due next
 	// may have changed.
 	Committed()

@@ -17,7 +17,8 @@ type RunView struct {
 	task.Run
 	ETA           time.Duration // with HasETA
 	HasETA        bool
-	QueuePosition int // from 1, while it is queued
+	QueuePosition int    // from 1, while it is queued and its time has come
+	WaitsFor      string // in words, while it is queued
 	Active        []StepView
 }
 
@@ -59,7 +60,7 @@ func (e *Engine) live(run task.Run) RunView {
 	view := RunView{Run: run}
 	switch run.Status {
 	case task.RunQueued:
-		view.QueuePosition = e.position(run)
+		view.QueuePosition, view.WaitsFor = e.waiting(run.ID)
 	case task.RunRunning:
 		if r := e.runner(run.ID); r != nil {
 			event := r.event(EventSnapshot)

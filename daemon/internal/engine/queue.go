@@ -2,146 +2,417 @@ package engine
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stepd/stepd/daemon/internal/task"
 )
 
-// queued is a run that waits for its turn.
+// queued is a run that waits for its turn, or that has it. It does not change.
 type queued struct {
-	id task.RunID
-	at time.Time // Run.QueuedAt
+	id       task.RunID
+	ref      string
+	at       time.Time // Run.QueuedAt
+	priority int
 
-	turn     string // runs of the same turn are those that a serial one waits for; "": nobody waits for it
-	serial   bool
-	replaces bool
+	notBefore time.Time // zero: at any time
+	turn      string    // runs of the same turn are those that limit is about; "": it has no limit
+	limit     int       // how many of its turn may be carried out, itself included; 0: any number
+	serial    bool      // that is why limit is 1
+	locks     []string
+	batch     string
+	replaces  bool
 }
 
-func placeOf(run task.Run) queued {
-	q := queued{
+func placeOf(run task.Run) *queued {
+	q := &queued{
 		// By the wall clock alone, as Start reads it: both kinds are compared.
-		id: run.ID, at: run.QueuedAt.Round(0),
-		turn: run.Task, serial: run.Serial, replaces: run.Replaces,
+		id: run.ID, ref: run.Ref(), at: run.QueuedAt.Round(0), priority: run.Priority, notBefore: run.NotBefore,
+		turn: run.Task, limit: run.MaxRuns, serial: run.Serial, locks: run.Locks, batch: run.Batch, replaces: run.Replaces,
 	}
 	if run.Cause().Hook() {
 		q.turn = run.HookOfRef()
 		q.serial = run.HookOf > 0 // on_end waits for what came before it
+		q.limit, q.locks, q.batch = 0, nil, ""
+	}
+	if q.serial {
+		q.limit = 1
+	}
+	if q.turn == "" {
+		q.limit = 0
 	}
 	return q
 }
 
-func (q queued) compare(other queued) int {
-	return cmp.Or(q.at.Compare(other.at), cmp.Compare(q.id, other.id))
+// compare orders by priority, and those of one priority as they came.
+func (q *queued) compare(other *queued) int {
+	return cmp.Or(cmp.Compare(other.priority, q.priority), q.at.Compare(other.at), cmp.Compare(q.id, other.id))
 }
 
-// dispatch starts queued runs while there is room. A serial run that may not
-// start yet keeps its place and holds up nobody. The caller holds mu.
-func (e *Engine) dispatch() {
-	if !e.started || e.stopping {
+// group names those of which only the first can be the next: runs of one batch,
+// or runs that wait for just the same.
+func (q *queued) group() string {
+	if q.batch != "" {
+		return "batch " + q.batch
+	}
+	return fmt.Sprintf("%s %d %s", q.turn, q.limit, strings.Join(q.locks, " "))
+}
+
+// queue decides which of the runs that wait may be carried out next, apart from
+// how many the daemon carries out at all:
+//
+//   - one whose time has come,
+//   - of a batch the first, and that only when no other of it is carried out,
+//   - where fewer of its turn are carried out than its limit,
+//   - whose locks nobody has, and which is the first in order that wants them.
+//
+// Of those, the first in order. So one that may not start holds up nobody but
+// those behind it that want one of its locks, and it waits only for what is
+// carried out or comes before it: it gets its turn. What has to wait for its time
+// or for its batch wants no lock meanwhile.
+//
+// Each call costs a search in what waits, not a walk through it, except for words
+// and clock jumps.
+type queue struct {
+	all    map[task.RunID]*queued
+	line   []*queued // whose time has come, in order
+	later  []*queued // whose time has not, the earliest first
+	groups map[string]*group
+	turns  map[string]*turn
+	locks  map[string]*lock
+	free   []*queued // those that may start, in order
+}
+
+// group is runs of which only the first contends for what it needs.
+type group struct {
+	members []*queued // in order; of a batch, as they were made
+	carried *queued   // of a batch: the one that is carried out
+	head    *queued   // contends
+}
+
+// turn is what limits are about.
+type turn struct {
+	carried []*queued
+	heads   []*queued // contend, in order
+}
+
+// lock is a named lock.
+type lock struct {
+	holder *queued
+	heads  []*queued // want it, in order
+}
+
+func newQueue() *queue {
+	return &queue{all: map[task.RunID]*queued{}, groups: map[string]*group{}, turns: map[string]*turn{}, locks: map[string]*lock{}}
+}
+
+func (u *queue) len() int { return len(u.all) }
+
+// add gives the run its place. It reports false if it has one already.
+func (u *queue) add(q *queued, now time.Time) bool {
+	if u.all[q.id] != nil {
+		return false
+	}
+	u.all[q.id] = q
+	if q.notBefore.After(now) {
+		u.later = insert(u.later, q, (*queued).compareTime)
+		return true
+	}
+	u.join(q)
+	return true
+}
+
+func (q *queued) compareTime(other *queued) int {
+	return cmp.Or(q.notBefore.Compare(other.notBefore), cmp.Compare(q.id, other.id))
+}
+
+// remove takes the run out, or returns nil if it does not wait.
+func (u *queue) remove(id task.RunID) *queued {
+	q := u.all[id]
+	if q == nil {
+		return nil
+	}
+	delete(u.all, id)
+	var was bool
+	if u.later, was = without(u.later, q, (*queued).compareTime); !was {
+		u.leave(q)
+	}
+	return q
+}
+
+// tick lets those join whose time has come. When the clock was set back, those
+// that have joined stay.
+func (u *queue) tick(now time.Time) {
+	for len(u.later) > 0 && !u.later[0].notBefore.After(now) {
+		q := u.later[0]
+		u.later = u.later[1:]
+		u.join(q)
+	}
+}
+
+// next is when tick will have something to do; zero: nothing waits for its time.
+func (u *queue) next() time.Time {
+	if len(u.later) == 0 {
+		return time.Time{}
+	}
+	return u.later[0].notBefore
+}
+
+// first is the run that may start now, or nil.
+func (u *queue) first() *queued {
+	if len(u.free) == 0 {
+		return nil
+	}
+	return u.free[0]
+}
+
+// carry notes that the run is carried out. It does not wait any more.
+func (u *queue) carry(q *queued) {
+	u.remove(q.id)
+	if q.turn != "" {
+		t := u.turn(q.turn)
+		t.carried = append(t.carried, q)
+	}
+	for _, name := range q.locks {
+		u.lock(name).holder = q
+	}
+	if q.batch != "" {
+		u.group(q).carried = q
+	}
+	u.reconsider(q)
+}
+
+// land notes that it is carried out no more.
+func (u *queue) land(q *queued) {
+	if t := u.turns[q.turn]; t != nil {
+		t.carried = slices.DeleteFunc(t.carried, func(one *queued) bool { return one.id == q.id })
+	}
+	for _, name := range q.locks {
+		if l := u.lock(name); l.holder != nil && l.holder.id == q.id {
+			l.holder = nil
+		}
+	}
+	if q.batch != "" {
+		if g := u.group(q); g.carried != nil && g.carried.id == q.id {
+			g.carried = nil
+		}
+	}
+	u.reconsider(q)
+}
+
+// reconsider looks again at those who wait for what q has taken or given.
+func (u *queue) reconsider(q *queued) {
+	if q.batch != "" {
+		u.lead(u.group(q))
+	}
+	if t := u.turns[q.turn]; t != nil {
+		for _, head := range t.heads {
+			u.judge(head)
+		}
+	}
+	for _, name := range q.locks {
+		if l := u.locks[name]; l != nil && len(l.heads) > 0 {
+			u.judge(l.heads[0])
+		}
+	}
+	u.tidy(q)
+}
+
+func (u *queue) join(q *queued) {
+	u.line = insert(u.line, q, (*queued).compare)
+	g := u.group(q)
+	g.members = insert(g.members, q, g.order(q))
+	u.lead(g)
+}
+
+func (u *queue) leave(q *queued) {
+	u.line, _ = without(u.line, q, (*queued).compare)
+	g := u.group(q)
+	g.members, _ = without(g.members, q, g.order(q))
+	u.lead(g)
+	u.tidy(q)
+}
+
+func (g *group) order(q *queued) func(a, b *queued) int {
+	if q.batch != "" {
+		return func(a, b *queued) int { return cmp.Compare(a.id, b.id) }
+	}
+	return (*queued).compare
+}
+
+// lead lets the group's first one contend.
+func (u *queue) lead(g *group) {
+	var head *queued
+	if len(g.members) > 0 && g.carried == nil {
+		head = g.members[0]
+	}
+	if head == g.head {
 		return
 	}
-	for i := 0; i < len(e.queue) && len(e.runners) < e.MaxRuns; {
-		next := e.queue[i]
-		if next.serial && e.carried[next.turn] > 0 {
-			i++
-			continue
-		}
-		if err := e.Store.Room(); err != nil {
-			e.recheckSoon()
-			return
-		}
-		e.remove(i)
-		e.launch(next)
+	old := g.head
+	g.head = head
+	if old != nil {
+		u.withdraw(old)
+	}
+	if head != nil {
+		u.contend(head)
 	}
 }
 
-// remove takes one off the queue: mostly the first, which must not cost more
-// the longer the queue is.
-func (e *Engine) remove(i int) {
-	if i == 0 {
-		e.queue = e.queue[1:]
-		return
+func (u *queue) contend(q *queued) {
+	if q.turn != "" {
+		t := u.turn(q.turn)
+		t.heads = insert(t.heads, q, (*queued).compare)
 	}
-	e.queue = slices.Delete(e.queue, i, i+1)
-}
-
-// recheckSoon looks at the queue again when there may be room on the disk.
-func (e *Engine) recheckSoon() {
-	if e.recheck {
-		return
-	}
-	e.recheck = true
-	e.Clock.AfterFunc(roomPoll, func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.recheck = false
-		e.dispatch()
-	})
-}
-
-// enqueue gives runs that were committed as queued their places.
-func (e *Engine) enqueue(all ...queued) {
-	if len(all) == 0 {
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, q := range all {
-		// Commits may come back in another order than the times were taken in.
-		i, found := slices.BinarySearchFunc(e.queue, q, queued.compare)
-		if found || e.runners[q.id] != nil {
-			continue // Start has found it
-		}
-		e.queue = slices.Insert(e.queue, i, q)
-		if q.replaces && e.started { // else Start does it
-			e.replaceOlder(q)
+	for _, name := range q.locks {
+		l := u.lock(name)
+		l.heads = insert(l.heads, q, (*queued).compare)
+		if len(l.heads) > 1 && l.heads[0] == q {
+			u.judge(l.heads[1]) // it was the first
 		}
 	}
-	e.tellMoved()
-	e.dispatch()
+	u.judge(q)
 }
 
-// unqueue takes a run off the queue and reports whether it was there.
-func (e *Engine) unqueue(id task.RunID) (queued, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	i := slices.IndexFunc(e.queue, func(q queued) bool { return q.id == id })
-	if i < 0 {
-		return queued{}, false
+func (u *queue) withdraw(q *queued) {
+	u.free, _ = without(u.free, q, (*queued).compare)
+	if t := u.turns[q.turn]; t != nil {
+		t.heads, _ = without(t.heads, q, (*queued).compare)
 	}
-	q := e.queue[i]
-	e.remove(i)
-	return q, true
-}
-
-// position is a queued run's place in the queue from 1, or 0.
-func (e *Engine) position(run task.Run) int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	i, found := slices.BinarySearchFunc(e.queue, placeOf(run), queued.compare)
-	if !found {
-		return 0
+	for _, name := range q.locks {
+		l := u.lock(name)
+		if l.heads, _ = without(l.heads, q, (*queued).compare); len(l.heads) > 0 {
+			u.judge(l.heads[0])
+		}
 	}
-	return i + 1
+	u.tidy(q)
 }
 
-// tellMoved wakes those who wait for a change of queue or runners. The caller
-// holds mu.
-func (e *Engine) tellMoved() {
-	if e.moved != nil {
-		close(e.moved)
-		e.moved = nil
+// judge notes whether the one that contends may start.
+func (u *queue) judge(q *queued) {
+	at, found := slices.BinarySearchFunc(u.free, q, (*queued).compare)
+	switch may := u.mayStart(q); {
+	case may && !found:
+		u.free = slices.Insert(u.free, at, q)
+	case !may && found:
+		u.free = slices.Delete(u.free, at, at+1)
 	}
 }
 
-// awaitMove returns a channel that is closed at the next change of queue or
-// runners, and whether the engine stops.
-func (e *Engine) awaitMove() (moved <-chan struct{}, stopping bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.moved == nil {
-		e.moved = make(chan struct{})
+func (u *queue) mayStart(q *queued) bool {
+	if t := u.turns[q.turn]; t != nil && q.limit > 0 && len(t.carried) >= q.limit {
+		return false
 	}
-	return e.moved, e.stopping
+	for _, name := range q.locks {
+		if l := u.locks[name]; l != nil && (l.holder != nil || l.heads[0] != q) {
+			return false
+		}
+	}
+	return true
+}
+
+func (u *queue) group(q *queued) *group {
+	name := q.group()
+	if u.groups[name] == nil {
+		u.groups[name] = &group{}
+	}
+	return u.groups[name]
+}
+
+func (u *queue) turn(name string) *turn {
+	if u.turns[name] == nil {
+		u.turns[name] = &turn{}
+	}
+	return u.turns[name]
+}
+
+func (u *queue) lock(name string) *lock {
+	if u.locks[name] == nil {
+		u.locks[name] = &lock{}
+	}
+	return u.locks[name]
+}
+
+// tidy forgets what nobody of q's kind needs any more.
+func (u *queue) tidy(q *queued) {
+	name := q.group()
+	if g := u.groups[name]; g != nil && len(g.members) == 0 && g.carried == nil && g.head == nil {
+		delete(u.groups, name)
+	}
+	if t := u.turns[q.turn]; t != nil && len(t.carried)+len(t.heads) == 0 {
+		delete(u.turns, q.turn)
+	}
+	for _, name := range q.locks {
+		if l := u.locks[name]; l != nil && l.holder == nil && len(l.heads) == 0 {
+			delete(u.locks, name)
+		}
+	}
+}
+
+// position is the place in the line from 1; 0: it does not wait, or for its time.
+func (u *queue) position(id task.RunID) int {
+	if q := u.all[id]; q != nil {
+		if at, found := slices.BinarySearchFunc(u.line, q, (*queued).compare); found {
+			return at + 1
+		}
+	}
+	return 0
+}
+
+// waitsFor says in words what the run waits for; "": for nothing but a place
+// among those that the daemon carries out, or it does not wait.
+func (u *queue) waitsFor(id task.RunID) string {
+	q := u.all[id]
+	if q == nil {
+		return ""
+	}
+	if _, found := slices.BinarySearchFunc(u.later, q, (*queued).compareTime); found {
+		return "its time, " + q.notBefore.Format(time.RFC3339)
+	}
+	if q.batch != "" {
+		g := u.group(q)
+		switch {
+		case g.carried != nil:
+			return g.carried.ref + " to end, which comes before it"
+		case g.members[0] != q:
+			return g.members[0].ref + ", which comes before it"
+		}
+	}
+	if t := u.turns[q.turn]; t != nil && q.limit > 0 && len(t.carried) >= q.limit {
+		if q.limit == 1 {
+			return t.carried[0].ref + " to end"
+		}
+		return fmt.Sprintf("one of %d runs of the task to end, the first is %s", len(t.carried), t.carried[0].ref)
+	}
+	for _, name := range q.locks {
+		switch l := u.locks[name]; {
+		case l == nil:
+		case l.holder != nil:
+			return fmt.Sprintf("the lock %s, held by %s", name, l.holder.ref)
+		case len(l.heads) > 0 && l.heads[0].compare(q) < 0:
+			return fmt.Sprintf("the lock %s, which %s gets first", name, l.heads[0].ref)
+		}
+	}
+	return ""
+}
+
+func insert(list []*queued, q *queued, compare func(a, b *queued) int) []*queued {
+	at, _ := slices.BinarySearchFunc(list, q, compare)
+	return slices.Insert(list, at, q)
+}
+
+// without takes one out: mostly the first, which must not cost more the longer
+// the list is.
+func without(list []*queued, q *queued, compare func(a, b *queued) int) (rest []*queued, was bool) {
+	at, found := slices.BinarySearchFunc(list, q, compare)
+	switch {
+	case !found:
+		return list, false
+	case at == 0:
+		list[0] = nil
+		return list[1:], true
+	}
+	return slices.Delete(list, at, at+1), true
 }

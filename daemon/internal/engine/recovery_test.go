@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"errors"
 	"context"
 	"strings"
 	"testing"
@@ -85,7 +86,10 @@ func TestAfterACrashAtMostOnceWorkWaitsForAPerson(t *testing.T) {
 	if !strings.Contains(run.Reason, "mail") || w.steps(id)["mail"].Reason != task.ReasonLost {
 		t.Errorf("the reason is %q", run.Reason)
 	}
-	if _, err := w.e.Continue(t.Context(), id, "ann"); err != nil {
+	if _, err := w.e.Continue(t.Context(), id, engine.Again{By: "ann"}); !errors.Is(err, task.ErrConfirm) {
+		t.Fatalf("continue without the word of a person: %v", err)
+	}
+	if _, err := w.e.Continue(t.Context(), id, engine.Again{By: "ann", Confirmed: true}); err != nil {
 		t.Fatal(err)
 	}
 	w.ends(id, task.RunCompleted)
@@ -222,7 +226,7 @@ func TestAStopGivesStepsBack(t *testing.T) {
 	if s := w.steps(id)["a"]; s.Status != task.StepReady || s.Tries != 0 || s.Losses != 0 || s.Attempt != 1 {
 		t.Errorf("a is %+v", s.RunStep)
 	}
-	if _, err := w.e.Submit(t.Context(), "t", ""); err == nil {
+	if _, err := w.e.Submit(t.Context(), engine.Wish{Task: "t"}); err == nil {
 		t.Error("a run was accepted after Stop")
 	}
 	w.reopen()
@@ -247,7 +251,7 @@ func TestAStopInterruptsWhatMustNotBeRepeated(t *testing.T) {
 	w.consistent(id)
 	w.reopen()
 	w.start()
-	if _, err := w.e.Continue(t.Context(), id, ""); err != nil {
+	if _, err := w.e.Continue(t.Context(), id, engine.Again{Confirmed: true}); err != nil {
 		t.Fatal(err)
 	}
 	w.ends(id, task.RunCompleted)

@@ -9,7 +9,7 @@ import (
 
 // replaceOlder has those runs cancelled that the run replaces. What a crash or
 // a stop leaves of that is done by the next Start. The caller holds mu.
-func (e *Engine) replaceOlder(q queued) {
+func (e *Engine) replaceOlder(q *queued) {
 	if e.stopping {
 		return
 	}

@@ -359,7 +359,7 @@ func TestTheLimitOfAContinuedPlanner(t *testing.T) {
 	id := w.submit("t")
 	w.ends(id, task.RunFailed)
 	w.clock.advance(time.Hour)
-	if _, err := w.e.Continue(t.Context(), id, ""); err != nil {
+	if _, err := w.e.Continue(t.Context(), id, engine.Again{}); err != nil {
 		t.Fatal(err)
 	}
 	w.bell.await(t, "the second try", func() bool { return w.ctrl.began("p/c2#2") })

@@ -18,7 +18,7 @@ func TestADiskThatIsFullForAWhile(t *testing.T) {
 	id := w.submit("t")
 	w.began("a#1")
 	w.db.set(func(d *db) { d.full = true })
-	if _, err := w.e.Submit(t.Context(), "u", ""); !errors.Is(err, task.ErrDiskFull) {
+	if _, err := w.e.Submit(t.Context(), engine.Wish{Task: "u"}); !errors.Is(err, task.ErrDiskFull) {
 		t.Errorf("submit on a full disk: %v", err)
 	}
 	if _, err := w.e.Apply(t.Context(), []task.Task{def("v", step("a", 0))}, "", false); !errors.Is(err, task.ErrDiskFull) {
@@ -111,10 +111,10 @@ func TestAStoreThatFails(t *testing.T) {
 		}
 	}
 	p.mu.Unlock()
-	if _, err := w.e.Submit(t.Context(), "t", ""); !errors.Is(err, task.ErrStoreFailed) {
+	if _, err := w.e.Submit(t.Context(), engine.Wish{Task: "t"}); !errors.Is(err, task.ErrStoreFailed) {
 		t.Errorf("submit: %v", err)
 	}
-	if _, err := w.e.Continue(t.Context(), id, ""); err == nil {
+	if _, err := w.e.Continue(t.Context(), id, engine.Again{}); err == nil {
 		t.Error("continue was accepted")
 	}
 	for _, l := range w.log.of("t/1") {

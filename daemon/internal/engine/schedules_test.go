@@ -44,7 +44,7 @@ func TestARunOfASchedule(t *testing.T) {
 	if manual.Trigger != task.TriggerManual || manual.Schedule != "" || !manual.ScheduledFor.IsZero() {
 		t.Errorf("a run that somebody asked for is %+v", manual.Run)
 	}
-	again, err := w.e.Restart(t.Context(), id, "bob")
+	again, err := w.e.Restart(t.Context(), id, engine.Again{By: "bob"})
 	if err != nil || again.Trigger != task.TriggerRestart || again.RestartOf != 1 || !again.ScheduledFor.IsZero() {
 		t.Errorf("a restart is %+v, %v", again, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stepd/stepd/daemon/internal/engine"
 	"github.com/stepd/stepd/daemon/internal/task"
 )
 
@@ -97,7 +98,7 @@ func TestDeleteTask(t *testing.T) {
 	if err := w.e.DeleteTask(t.Context(), "t"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.e.Submit(t.Context(), "t", ""); !errors.Is(err, task.ErrNotFound) {
+	if _, err := w.e.Submit(t.Context(), engine.Wish{Task: "t"}); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("submit of a deleted task: %v", err)
 	}
 	if err := w.e.DeleteTask(t.Context(), "t"); !errors.Is(err, task.ErrNotFound) {
@@ -116,7 +117,7 @@ func TestATaskThatComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := w.e.Restart(t.Context(), first.ID, "") // the newest run has an old version
+	again, err := w.e.Restart(t.Context(), first.ID, engine.Again{}) // the newest run has an old version
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +146,7 @@ func TestADisabledTask(t *testing.T) {
 	if d, err := w.e.SetDisabled(t.Context(), "t", true); err != nil || !d.Disabled || d.Version != 2 {
 		t.Fatalf("disable: %+v, %v", d, err)
 	}
-	if _, err := w.e.Submit(t.Context(), "t", ""); !errors.Is(err, task.ErrState) || !strings.Contains(err.Error(), "enable") {
+	if _, err := w.e.Submit(t.Context(), engine.Wish{Task: "t"}); !errors.Is(err, task.ErrState) || !strings.Contains(err.Error(), "enable") {
 		t.Errorf("submit of a disabled task: %v", err)
 	}
 	got, err := w.e.Apply(t.Context(), []task.Task{def("t", step("b", 0))}, "", false)
@@ -160,7 +161,7 @@ func TestADisabledTask(t *testing.T) {
 	if _, err := w.e.SetDisabled(t.Context(), "t", true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.e.Restart(t.Context(), ended, ""); !errors.Is(err, task.ErrState) {
+	if _, err := w.e.Restart(t.Context(), ended, engine.Again{}); !errors.Is(err, task.ErrState) {
 		t.Errorf("restart of a disabled task: %v", err)
 	}
 	if _, err := w.e.SetDisabled(t.Context(), "none", true); !errors.Is(err, task.ErrNotFound) {

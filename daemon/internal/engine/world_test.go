@@ -147,7 +147,7 @@ func (w *world) apply(tasks ...task.Task) {
 
 func (w *world) submit(name string) task.RunID {
 	w.t.Helper()
-	run, err := w.e.Submit(w.t.Context(), name, "ann")
+	run, err := w.e.Submit(w.t.Context(), engine.Wish{Task: name, By: "ann"})
 	if err != nil {
 		w.t.Fatalf("submit: %v", err)
 	}

@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/stepd/stepd/daemon/internal/task"
+)
+
+// maxSleep is the longest time between two looks at the clock while a run waits
+// for its time: the clock may be set.
+const maxSleep = 30 * time.Second
+
+// dispatch starts queued runs while there is room. The caller holds mu.
+func (e *Engine) dispatch() {
+	if !e.started || e.stopping {
+		return
+	}
+	e.queue.tick(e.Clock.Now())
+	for len(e.runners) < e.MaxRuns {
+		next := e.queue.first()
+		if next == nil {
+			break
+		}
+		if err := e.Store.Room(); err != nil {
+			e.lookAgainIn(roomPoll)
+			return
+		}
+		e.launch(next)
+	}
+	if next := e.queue.next(); !next.IsZero() {
+		e.lookAgainIn(min(maxSleep, next.Sub(e.Clock.Now())))
+	}
+}
+
+// lookAgainIn plans a look at the queue, if none is planned that comes before it.
+// The caller holds mu.
+func (e *Engine) lookAgainIn(d time.Duration) {
+	at := e.Clock.Now().Add(d)
+	if e.stopLook != nil {
+		if !at.Before(e.lookAt) {
+			return
+		}
+		e.stopLook()
+	}
+	e.looks++
+	look := e.looks
+	e.lookAt = at
+	e.stopLook = e.Clock.AfterFunc(max(0, d), func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if look != e.looks {
+			return // another one has taken its place
+		}
+		e.stopLook = nil
+		e.dispatch()
+	})
+}
+
+// enqueue gives runs that were committed as queued their places.
+func (e *Engine) enqueue(all ...*queued) {
+	if len(all) == 0 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.Clock.Now()
+	for _, q := range all {
+		if e.runners[q.id] != nil || !e.queue.add(q, now) {
+			continue // Start has found it
+		}
+		if q.replaces && e.started { // else Start does it
+			e.replaceOlder(q)
+		}
+	}
+	e.tellMoved()
+	e.dispatch()
+}
+
+// unqueue takes a run off the queue and reports whether it was there.
+func (e *Engine) unqueue(id task.RunID) (*queued, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	q := e.queue.remove(id)
+	if q == nil {
+		return nil, false
+	}
+	e.dispatch() // others may have waited for it
+	return q, true
+}
+
+// waiting is a queued run's place in the queue from 1, or 0 while its time has
+// not come, and what it waits for in words.
+func (e *Engine) waiting(id task.RunID) (place int, waitsFor string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	place, waitsFor = e.queue.position(id), e.queue.waitsFor(id)
+	if place == 0 || waitsFor != "" {
+		return place, waitsFor
+	}
+	return place, e.full()
+}
+
+// full is why nothing more is started at all. The caller holds mu.
+func (e *Engine) full() string {
+	if len(e.runners) >= e.MaxRuns {
+		return fmt.Sprintf("one of %d runs to end (max_runs of the daemon is %d)", len(e.runners), e.MaxRuns)
+	}
+	if e.Store.Room() != nil {
+		return "room in the state directory"
+	}
+	return ""
+}
+
+// tellMoved wakes those who wait for a change of queue or runners. The caller
+// holds mu.
+func (e *Engine) tellMoved() {
+	if e.moved != nil {
+		close(e.moved)
+		e.moved = nil
+	}
+}
+
+// awaitMove returns a channel that is closed at the next change of queue or
+// runners, and whether the engine stops.
+func (e *Engine) awaitMove() (moved <-chan struct{}, stopping bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.moved == nil {
+		e.moved = make(chan struct{})
+	}
+	return e.moved, e.stopping
+}
