@@ -116,27 +116,6 @@ func (b *backend) Apply(ctx context.Context, who api.Caller, request api.ApplyRe
 	return result, nil
 }
 
-func (b *backend) Tasks(_ context.Context, query api.TaskQuery) (api.Page[api.Task], error) {
-	after, limit := query.After, query.Limit
-	page := api.Page[api.Task]{Items: []api.Task{}}
-	tasks, last, more, err := b.engine.Tasks(after, pageSize(limit))
-	if err != nil {
-		return page, apiError(err)
-	}
-	now := b.now()
-	for i, t := range tasks {
-		at, err := b.standing(&t)
-		if err != nil {
-			return page, apiError(err)
-		}
-		page.Items = append(page.Items, taskJSON(&t, last[i], b.firstRun(&t, at, now), now))
-		if more {
-			page.Next = t.Name
-		}
-	}
-	return page, nil
-}
-
 func (b *backend) Task(_ context.Context, name string) (api.Task, error) {
 	t, err := b.engine.Task(name)
 	if err != nil {
@@ -185,28 +164,6 @@ func (b *backend) SetDisabled(ctx context.Context, _ api.Caller, name string, di
 		return api.Task{}, apiError(err)
 	}
 	return b.wholeTask(t, nil)
-}
-
-func (b *backend) Runs(_ context.Context, query api.RunQuery) (api.Page[api.Run], error) {
-	page := api.Page[api.Run]{Items: []api.Run{}}
-	var before uint64
-	if query.After != "" {
-		var err error
-		if before, err = strconv.ParseUint(query.After, 10, 64); err != nil {
-			return page, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%q is no place to go on from", query.After)}
-		}
-	}
-	runs, next, err := b.engine.Runs(query.Task, task.RunStatus(query.Status), task.RunID(before), pageSize(query.Limit))
-	if err != nil {
-		return page, apiError(err)
-	}
-	for _, run := range runs {
-		page.Items = append(page.Items, runJSON(run))
-	}
-	if next > 0 {
-		page.Next = strconv.FormatUint(uint64(next), 10)
-	}
-	return page, nil
 }
 
 const maxFaults = 20

@@ -183,7 +183,7 @@ func TestRetention(t *testing.T) {
 		w.ends(w.submit("t"), task.RunCompleted)
 	}
 	numbers := func(name string) (list []uint64) {
-		runs, _, err := w.e.Runs(name, "", 0, 100)
+		runs, _, err := w.e.ListRuns(engine.RunQuery{Task: name, Limit: 100})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,7 +42,7 @@ func (w *world) hooksOf(id task.RunID) (text string, all bool) {
 	run := w.run(id)
 	var numbers []uint64
 	var words []string
-	list, _, err := w.e.Runs(run.Task, "", 0, 1000)
+	list, _, err := w.e.ListRuns(engine.RunQuery{Task: run.Task, Limit: 1000})
 	if err != nil {
 		w.t.Fatal(err)
 	}

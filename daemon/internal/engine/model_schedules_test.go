@@ -245,7 +245,7 @@ func (c *crowd) finish() {
 			c.rt.Errorf("%s was cancelled by %q", run.Ref(), run.Cancel.By)
 		}
 	}
-	list, _, err := c.w.e.Runs("", "", 0, len(c.made)+1)
+	list, _, err := c.w.e.ListRuns(engine.RunQuery{Limit: len(c.made) + 1})
 	if err != nil || len(list) != len(c.made) {
 		c.rt.Errorf("there are %d runs of %d: %v", len(list), len(c.made), err)
 	}

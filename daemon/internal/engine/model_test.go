@@ -234,7 +234,7 @@ func (m *model) checkHooks() {
 	if n := strings.Count(text, "on_end"); n != m.ends || !all || !strings.HasSuffix(text, "on_success after completed, on_end after completed") {
 		m.rt.Fatalf("the run ended %d times and has the hooks %s (%v)", m.ends, text, m.w.run(m.id).Hooks)
 	}
-	list, _, err := m.w.e.Runs("t", "", 0, 1000)
+	list, _, err := m.w.e.ListRuns(engine.RunQuery{Task: "t", Limit: 1000})
 	if err != nil {
 		m.rt.Fatal(err)
 	}

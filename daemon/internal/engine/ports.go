@@ -40,18 +40,27 @@ type Reader interface {
 	// Summaries calls fn for each task in the order of names. It reads an index
 	// and no definition.
 	Summaries(fn func(task.Summary) bool) error
-	// DueOrder calls fn for each task that has a due time, by its earliest one. It
-	// reads keys alone.
+	// DueOrder calls fn with each due time of a schedule, the earliest first, and
+	// the task. Expectations are no schedules. It reads keys alone.
 	DueOrder(fn func(due time.Time, name string) bool) error
 
 	Run(id task.RunID) (task.Run, error)
 	// RunByNumber finds by number, or the newest for number 0.
 	RunByNumber(name string, number uint64) (task.Run, error)
 	// Runs calls fn newest first, of one task or of all (name ""), from the
-	// first one older than before (0: from the newest).
+	// first one older than before (0: from the newest). Damaged records do not
+	// keep it, nor the next two, from the others: it fails when it is done.
 	Runs(name string, before task.RunID, fn func(task.Run) bool) error
 	// RunsByStatus is Runs of those that have that status now. It reads no others.
 	RunsByStatus(name string, status task.RunStatus, before task.RunID, fn func(task.Run) bool) error
+	// AliveBefore is Runs of those that are queued or running. It reads no others.
+	AliveBefore(name string, before task.RunID, fn func(task.Run) bool) error
+	// AliveTasks calls fn with the task and the status of each queued and running
+	// run. It reads no run.
+	AliveTasks(fn func(name string, status task.RunStatus) bool) error
+	// RunsMade bounds the ids of the runs that were made at since or later, and
+	// before until (zero: no bound); last is 0 where there are none.
+	RunsMade(since, until time.Time) (first, last task.RunID, err error)
 	// ActiveRuns calls fn for each queued and running run, oldest first.
 	ActiveRuns(fn func(task.Run) bool) error
 	// AliveRuns is ActiveRuns of one task.

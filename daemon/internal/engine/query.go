@@ -19,6 +19,7 @@ type RunView struct {
 	HasETA        bool
 	QueuePosition int    // from 1, while it is queued and its time has come
 	WaitsFor      string // in words, while it is queued
+	Stuck         bool   // a step of it gives no sign of progress
 	Active        []StepView
 }
 
@@ -76,30 +77,6 @@ func (e *Engine) live(run task.Run) RunView {
 		}
 	}
 	return view
-}
-
-// Runs lists runs newest first, of one task or of all (name ""), of one status
-// or of all, at most limit, from the first one older than before (0: from the
-// newest). next is what before takes for the rest, 0 at the end.
-func (e *Engine) Runs(name string, status task.RunStatus, before task.RunID, limit int) (list []RunView, next task.RunID, err error) {
-	var runs []task.Run
-	err = e.Store.View(func(rd Reader) error {
-		return rd.Runs(name, before, func(run task.Run) bool {
-			if status != "" && run.Status != status {
-				return true
-			}
-			if len(runs) == limit {
-				next = runs[limit-1].ID
-				return false
-			}
-			runs = append(runs, run)
-			return true
-		})
-	})
-	for _, run := range runs {
-		list = append(list, e.live(run))
-	}
-	return list, next, err
 }
 
 // Definition is the task as the run is pinned to it, with the steps that the

@@ -25,7 +25,7 @@ func TestARunOfASchedule(t *testing.T) {
 	}); !errors.Is(err, errBroken) {
 		t.Fatal(err)
 	}
-	if list, _, err := w.e.Runs("t", "", 0, 10); err != nil || len(list) > 0 {
+	if list, _, err := w.e.ListRuns(engine.RunQuery{Task: "t", Limit: 10}); err != nil || len(list) > 0 {
 		t.Fatalf("the transaction failed and left %v, %v", list, err)
 	}
 	id := w.fires("t", due(func(run *task.Run) { run.StartedBy, run.Number, run.Status, run.Progress = "x", 77, task.RunFailed, 50 }))

@@ -69,7 +69,7 @@ func crashOfSchedules(t *testing.T, k int) (crashed bool) {
 		w.bell.await(t, "all runs to end", ended)
 	}
 	want := []task.RunStatus{task.RunCancelled, task.RunCancelled, task.RunCompleted, task.RunCompleted}
-	list, _, err := w.e.Runs("t", "", 0, 10)
+	list, _, err := w.e.ListRuns(engine.RunQuery{Task: "t", Limit: 10})
 	if err != nil || len(list) != len(want) {
 		t.Fatalf("there are %d runs: %v", len(list), err)
 	}

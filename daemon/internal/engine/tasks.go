@@ -110,7 +110,7 @@ func (e *Engine) apply(tx Tx, put putTask, next task.Task, by string, dryRun boo
 func nextVersion(tx Tx, name string) (uint64, error) {
 	version := uint64(1)
 	err := tx.Runs(name, 0, func(run task.Run) bool {
-		version = max(version, run.DefinitionVersion+1)
+		version = max(version, run.OfVersion()+1)
 		return true // a restart is newer than its version
 	})
 	return version, err
@@ -135,33 +135,6 @@ func (e *Engine) Task(name string) (t task.Task, err error) {
 		err = missing("task", name, err)
 	}
 	return t, err
-}
-
-// Tasks lists up to limit tasks by name from the first after the given one,
-// each with its newest run (nil where there is none).
-func (e *Engine) Tasks(after string, limit int) (list []task.Task, last []*RunView, more bool, err error) {
-	err = e.Store.View(func(rd Reader) error {
-		return rd.Tasks(after, func(t task.Task) bool {
-			if len(list) == limit {
-				more = true
-				return false
-			}
-			list = append(list, t)
-			return true
-		})
-	})
-	for _, t := range list {
-		run, findErr := e.Find(t.Name)
-		switch {
-		case findErr == nil:
-			last = append(last, &run)
-		case errors.Is(findErr, task.ErrNotFound):
-			last = append(last, nil)
-		default:
-			err = errors.Join(err, findErr)
-		}
-	}
-	return list, last, more, err
 }
 
 // SetDisabled changes whether runs of the task may be started.

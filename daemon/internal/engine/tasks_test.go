@@ -169,7 +169,7 @@ func TestADisabledTask(t *testing.T) {
 	}
 }
 
-func TestLists(t *testing.T) {
+func TestFind(t *testing.T) {
 	w := started(t, def("a", step("s", 0)), def("b", step("s", 0)), def("c", step("s", 0)))
 	for range 3 {
 		w.ends(w.submit("b"), task.RunCompleted)
@@ -177,26 +177,8 @@ func TestLists(t *testing.T) {
 	w.ctrl.onFail("s", 99, task.Outcome{Kind: task.OutcomePermanent})
 	failed := w.submit("b")
 	w.ends(failed, task.RunFailed)
-
-	tasks, last, more, err := w.e.Tasks("a", 1)
-	if err != nil || len(tasks) != 1 || tasks[0].Name != "b" || !more || last[0] == nil || last[0].ID != failed {
-		t.Errorf("tasks: %v %v %v %v", tasks, last, more, err)
-	}
-	tasks, last, more, err = w.e.Tasks("b", 5)
-	if err != nil || len(tasks) != 1 || more || last[0] != nil {
-		t.Errorf("tasks: %v %v %v %v", tasks, last, more, err)
-	}
-	runs, next, err := w.e.Runs("b", "", 0, 3)
-	if err != nil || len(runs) != 3 || runs[0].Number != 4 || next != runs[2].ID {
-		t.Errorf("runs: %v %v %v", runs, next, err)
-	}
-	runs, next, err = w.e.Runs("b", "", next, 3)
-	if err != nil || len(runs) != 1 || runs[0].Number != 1 || next != 0 {
-		t.Errorf("runs: %v %v %v", runs, next, err)
-	}
-	runs, _, err = w.e.Runs("", task.RunFailed, 0, 3)
-	if err != nil || len(runs) != 1 || runs[0].ID != failed {
-		t.Errorf("failed runs: %v %v", runs, err)
+	if run, err := w.e.Find("b"); err != nil || run.ID != failed {
+		t.Errorf("the newest: %v, %v", run.Run, err)
 	}
 	for ref, want := range map[string]error{"b/9": task.ErrNotFound, "a": task.ErrNotFound, "b/x": task.ErrInvalid, "..": task.ErrInvalid} {
 		if _, err := w.e.Find(ref); !errors.Is(err, want) {

@@ -37,6 +37,8 @@
 //	counters     name                              be64, the task's newest run number;
 //	                                               outlives the task
 //	runs         run:be64                          task.Run
+//	made         run:be64 / 1024                   time time: the first and the last at which
+//	                                               a run of that block of ids was made
 //	run_numbers  name 0x00 number:be64             be64, the run's id
 //	task_runs    name 0x00 run:be64                be64, the run's number
 //	active       run:be64                          the status; queued and running runs

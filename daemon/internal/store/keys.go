@@ -35,6 +35,7 @@ const (
 	bucketTaskEnded
 	bucketSummaries
 	bucketNewest
+	bucketMade
 	bucketCount
 )
 
@@ -42,7 +43,7 @@ var bucketNames = [bucketCount]string{
 	"meta", "tasks", "definitions", "counters", "runs", "run_numbers", "task_runs",
 	"active", "pinned", "steps", "checkpoints", "outputs",
 	"task_active", "cursors", "due", "slots",
-	"ended", "task_ended", "summaries", "newest",
+	"ended", "task_ended", "summaries", "newest", "made",
 }
 
 func (b bucket) String() string { return bucketNames[b] }
@@ -224,6 +225,11 @@ func (b bucket) describe(k []byte) string {
 	case bucketPinned:
 		if name, rest, ok := splitName(k); ok && len(rest) == 16 {
 			return fmt.Sprintf("%q version %d run id %d", name, binary.BigEndian.Uint64(rest), binary.BigEndian.Uint64(rest[8:]))
+		}
+	case bucketMade:
+		if len(k) == 8 {
+			block := binary.BigEndian.Uint64(k)
+			return fmt.Sprintf("run ids %d to %d", block*madeBlock, (block+1)*madeBlock-1)
 		}
 	case bucketEnded, bucketTaskEnded:
 		if name, status, id, ok := splitEnded(b, k); ok && name == "" {

@@ -35,7 +35,7 @@ type runOfLists struct {
 // that cannot be read is in no list by its status, as it can be in none at all.
 // Of the runs it holds the ids in memory, and some bytes for each task.
 func buildLists(db *bolt.DB, o *Options) error {
-	names := []string{"ended", "task_ended", "summaries", "newest"}
+	names := []string{"ended", "task_ended", "summaries", "newest", "made"}
 	err := db.Update(func(btx *bolt.Tx) error {
 		for _, name := range names {
 			if err := btx.DeleteBucket([]byte(name)); err != nil && !errors.Is(err, berrors.ErrBucketNotFound) {
@@ -53,7 +53,7 @@ func buildLists(db *bolt.DB, o *Options) error {
 	all := map[task.RunStatus][]task.RunID{}
 	byTask := map[string]map[task.RunStatus][]task.RunID{}
 	last := map[string]newest{}
-	passed := 0
+	made := map[uint64]span{}
 	err = db.View(func(btx *bolt.Tx) error {
 		runs := btx.Bucket([]byte("runs"))
 		if runs == nil {
@@ -63,8 +63,13 @@ func buildLists(db *bolt.DB, o *Options) error {
 			run, err := readRunOfLists(db.Path(), k, v)
 			if err != nil {
 				o.Logger.Warn("a run is damaged and will not be listed by its status", "error", err)
-				passed++
 				return nil
+			}
+			block, at := uint64(run.ID)/madeBlock, timeNumber(run.CreatedAt)
+			if s, seen := made[block]; seen {
+				made[block] = span{min(s.first, at), max(s.last, at)}
+			} else {
+				made[block] = span{at, at}
 			}
 			if !run.Status.Alive() {
 				of := byTask[run.Task]
@@ -102,6 +107,9 @@ func buildLists(db *bolt.DB, o *Options) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(last)) {
 		w.put(bucketNewest, key(name), appendNewest(nil, last[name]))
+	}
+	for _, block := range slices.Sorted(maps.Keys(made)) {
+		w.put(bucketMade, key(nil).u64(block), key(nil).u64(made[block].first).u64(made[block].last))
 	}
 	w.flush()
 	return errors.Join(w.err, summarise(w))

@@ -122,7 +122,7 @@ func (tx *Tx) scrub(b bucket, k, v []byte) error {
 		if !tx.has(bucketRuns, runKey(id)) {
 			return fault("there is no such run")
 		}
-	case bucketActive, bucketTaskActive, bucketEnded, bucketTaskEnded, bucketSummaries, bucketNewest:
+	case bucketActive, bucketTaskActive, bucketEnded, bucketTaskEnded, bucketSummaries, bucketNewest, bucketMade:
 		return tx.scrubLists(b, k, payload)
 	case bucketCursors, bucketDue, bucketSlots:
 		return tx.scrubSchedules(b, k, payload)
@@ -180,6 +180,9 @@ func (tx *Tx) scrubEnded(run *task.Run) error {
 	}
 	if !run.Cause().Hook() && !tx.has(bucketNewest, key(run.Task)) {
 		return tx.corrupt(bucketRuns, runKey(run.ID), "there is nothing of the task %q in newest", run.Task)
+	}
+	if span, found, err := tx.madeSpan(madeKey(run.ID)); err == nil && (!found || !span.has(run.CreatedAt)) {
+		return tx.corrupt(bucketRuns, runKey(run.ID), "the run %s was made at %s, but made says otherwise", run.Ref(), run.CreatedAt)
 	}
 	return nil
 }

@@ -23,6 +23,34 @@ func (tx *Tx) RunsByStatus(name string, status task.RunStatus, before task.RunID
 	return tx.runsBack(b, prefix, end, before, fn)
 }
 
+// AliveBefore is Runs of those that are queued or running. It reads no others.
+func (tx *Tx) AliveBefore(name string, before task.RunID, fn func(task.Run) bool) error {
+	if name != "" && checkName("task", name) != nil {
+		return nil
+	}
+	return tx.aliveByStatus(name, "", before, fn)
+}
+
+// AliveTasks calls fn with the task and the status of each queued and running
+// run, in the order of names, until it returns false. It reads no run.
+func (tx *Tx) AliveTasks(fn func(name string, status task.RunStatus) bool) error {
+	return tx.walk(bucketTaskActive, nil, nil, func(k key, payload []byte, damage error) (bool, error) {
+		name, id, ok := splitName(k)
+		if !ok || len(id) != 8 {
+			return true, nil
+		}
+		status := runStatusWord(payload)
+		if damage != nil {
+			run, err := tx.Run(task.RunID(binary.BigEndian.Uint64(id)))
+			if err != nil {
+				return true, nil
+			}
+			status = run.Status
+		}
+		return fn(name, status), nil
+	})
+}
+
 // aliveByStatus goes by the index of those that are alive, which says of each
 // what its status is: of many that wait it reads none to find those that run.
 func (tx *Tx) aliveByStatus(name string, status task.RunStatus, before task.RunID, fn func(task.Run) bool) error {
@@ -35,7 +63,7 @@ func (tx *Tx) aliveByStatus(name string, status task.RunStatus, before task.RunI
 	}
 	var passed error
 	err := tx.walkBack(b, prefix, end, func(k key, payload []byte, damage error) (bool, error) {
-		if damage == nil && string(payload) != string(status) {
+		if damage == nil && status != "" && string(payload) != string(status) {
 			return true, nil
 		}
 		if len(k) != len(prefix)+8 {
@@ -50,7 +78,7 @@ func (tx *Tx) aliveByStatus(name string, status task.RunStatus, before task.RunI
 			passed = cmp.Or(passed, err)
 			return true, nil
 		}
-		return run.Status != status || fn(run), nil
+		return status != "" && run.Status != status || fn(run), nil
 	})
 	return cmp.Or(err, passed)
 }

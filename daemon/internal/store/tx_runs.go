@@ -208,6 +208,9 @@ func (tx *Tx) indexRun(run task.Run) error {
 			return err
 		}
 	}
+	if err := tx.indexMade(&run); err != nil {
+		return err
+	}
 	return tx.putNumber(bucketPinned, pinnedKey(run.Task, run.DefinitionVersion, run.ID), run.Number)
 }
 
@@ -253,6 +256,9 @@ func (tx *Tx) DeleteRun(id task.RunID, limit int) (done bool, err error) {
 		return false, err
 	}
 	if err := tx.leaveNewest(run.Task, id); err != nil {
+		return false, err
+	}
+	if err := tx.leaveMade(id); err != nil {
 		return false, err
 	}
 	return true, tx.sweepDefinition(run.Task, run.DefinitionVersion)

@@ -135,6 +135,10 @@ const (
 	TriggerOnEnd     Trigger = "on_end"
 )
 
+// Triggers lists all of them.
+var Triggers = [...]Trigger{TriggerManual, TriggerRestart, TriggerSchedule, TriggerOnMissed,
+	TriggerOnSuccess, TriggerOnFailure, TriggerOnEnd}
+
 // Hook reports whether a run with this trigger carries out hook steps and not
 // those of the task. Such a run counts for no policy and no expectation.
 func (t Trigger) Hook() bool {
