@@ -55,6 +55,10 @@ type Config struct {
 	LogRate  float64 // lines a second of one attempt that reach its log, 1000
 	LogBurst float64 // 5000
 
+	// Redact takes secrets out of what plugins write to their standard streams,
+	// and of what is quoted shortened; nil: nothing is.
+	Redact func(text string) string
+
 	Logger hclog.Logger     // nil: none
 	Now    func() time.Time // nil: time.Now; for the circuit alone
 }
@@ -110,6 +114,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
+	}
+	if c.Redact == nil {
+		c.Redact = func(text string) string { return text }
 	}
 	if c.Now == nil {
 		c.Now = time.Now

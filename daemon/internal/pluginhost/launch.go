@@ -39,7 +39,7 @@ func (pl *plugin) launch(ctx context.Context) (_ *process, err error) {
 	if err := os.Mkdir(p.socketDir, 0o700); err != nil {
 		return nil, refuse(pl.name, ErrStart, "is not started: make its socket directory: %v", err)
 	}
-	p.pump = newPump(p.stderrLine)
+	p.pump = newPump(cfg.Redact, p.stderrLine)
 	l := &launcher{spec: childSpec{plugin: pl.name, path: file.id.path, exec: file.exec, env: cfg.allowedEnv(),
 		instance: cfg.Marker + "#" + pl.name + "#" + seq, socketDir: p.socketDir,
 		cgroups: pl.host.cgroups, cgroup: "plugin-" + pl.name + "-" + seq, pump: p.pump}}

@@ -65,7 +65,7 @@ func TestBreaker(t *testing.T) {
 func TestPump(t *testing.T) {
 	var lines []string
 	now := time.Unix(0, 0)
-	p := newPump(func(line string) { lines = append(lines, line) })
+	p := newPump(func(line string) string { return line }, func(line string) { lines = append(lines, line) })
 	p.now = func() time.Time { return now }
 	w := &lineWriter{pump: p}
 	write := func(text string) {

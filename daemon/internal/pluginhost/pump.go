@@ -21,8 +21,9 @@ const (
 // the plugin for long, passes lines on at a bounded rate, counts those that it
 // drops, and remembers the last ones.
 type pump struct {
-	sink func(line string)
-	now  func() time.Time
+	redact func(line string) string
+	sink   func(line string)
+	now    func() time.Time
 
 	mu      sync.Mutex
 	lines   limiter
@@ -32,15 +33,17 @@ type pump struct {
 	seen    int
 }
 
-func newPump(sink func(string)) *pump {
-	return &pump{sink: sink, now: time.Now,
+func newPump(redact func(string) string, sink func(string)) *pump {
+	return &pump{redact: redact, sink: sink, now: time.Now,
 		lines: newLimiter(pumpRate, pumpBurst), bytes: newLimiter(pumpByteRate, pumpBytesAtOnce)}
 }
 
-// line takes one line without its end.
+// line takes one line without its end. Secrets go before it is shortened: the
+// beginning of one says much of it.
 func (p *pump) line(raw []byte) {
+	line := p.redact(clean(raw, maxLine))
 	p.mu.Lock()
-	p.tail[p.seen%tailLines] = clean(raw, tailLine)
+	p.tail[p.seen%tailLines] = cut(line, tailLine)
 	p.seen++
 	now := p.now()
 	if !p.bytes.allow(now, float64(len(raw))) || !p.lines.allow(now, 1) {
@@ -54,7 +57,7 @@ func (p *pump) line(raw []byte) {
 	if dropped > 0 {
 		p.sink(droppedText(dropped))
 	}
-	p.sink(clean(raw, maxLine))
+	p.sink(line)
 }
 
 // flush reports lines that were dropped and not reported yet.

@@ -122,7 +122,7 @@ func (c *call) checkpoint(m *stepdv1.Checkpoint) {
 func (c *call) output(m *stepdv1.Output) {
 	name, value := m.GetName(), m.GetValue()
 	if err := task.CheckName(name); err != nil {
-		c.breach("output %.40q: %v", name, err)
+		c.breach("output %.40q: %v", c.cfg.Redact(name), err)
 		return
 	}
 	c.outputs += len(value)
