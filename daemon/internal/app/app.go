@@ -23,6 +23,7 @@ import (
 	"github.com/stepd/stepd/daemon/internal/pluginhost"
 	"github.com/stepd/stepd/daemon/internal/runlog"
 	"github.com/stepd/stepd/daemon/internal/schedule"
+	"github.com/stepd/stepd/daemon/internal/secret"
 	"github.com/stepd/stepd/daemon/internal/store"
 	"github.com/stepd/stepd/daemon/internal/task"
 )
@@ -61,6 +62,7 @@ type App struct {
 	host     *pluginhost.Host
 	runlog   *runlog.Log
 	engine   *engine.Engine
+	secrets  secretControllers
 	zones    *schedule.Zones
 	ledger   *schedule.Ledger
 	server   *server.Server
@@ -108,14 +110,19 @@ func New(o Options) (_ *App, err error) {
 	} else if killed > 0 {
 		a.log.Info("ended what the last daemon left", "processes", killed)
 	}
+	a.secrets = secretControllers{
+		resolver: secret.New(secret.Config{Files: c.Secrets, Credentials: os.Getenv("CREDENTIALS_DIRECTORY"), Dirs: c.SecretDirs}),
+		redactor: &secret.Redactor{},
+	}
 	a.host, err = pluginhost.New(pluginhost.Config{
 		Dirs: c.PluginDirs, RunDir: runDir(c.DataDir), Marker: marker, Checksums: c.PluginChecksums,
-		ExtraEnv: c.PluginEnv, Grace: c.Grace, Logger: a.log.Named("plugins"),
+		ExtraEnv: c.PluginEnv, Grace: c.Grace, Logger: a.log.Named("plugins"), Redact: a.secrets.redactor.Text,
 	})
 	if err != nil {
 		return nil, err
 	}
 	undo.push(func() error { return a.host.Close(context.Background()) })
+	a.secrets.Controllers = a.host
 
 	work := workspaces{filepath.Join(c.DataDir, "work")}
 	if removed, err := work.sweep(a.store); err != nil {
@@ -136,7 +143,7 @@ func New(o Options) (_ *App, err error) {
 		clock = engine.SystemClock{}
 	}
 	a.engine, err = engine.New(engine.Config{
-		Store: engineStore{a.store}, Controllers: a.host, Clock: clock, RunLog: a.runlog,
+		Store: engineStore{a.store}, Controllers: a.secrets, Clock: clock, RunLog: a.runlog,
 		Workspaces: work, Schedules: engineSchedules{a}, Logger: a.log.Named("engine"),
 		MaxRuns: c.MaxRuns, KeepRuns: c.KeepRuns, KeepDays: c.KeepDays, KeepBytes: c.KeepBytes,
 		ControllerLimits: c.ControllerLimits, StuckAfter: c.StuckAfter, Detail: task.Detail(c.RunLog),
