@@ -31,6 +31,7 @@ type attempt struct {
 	work task.Work
 	plan bool
 	part float64 // percent of the run that the step is worth
+	told bool    // that it is to end, because its step is cancelled; the runner's
 
 	ctx     context.Context
 	endWith context.CancelCauseFunc

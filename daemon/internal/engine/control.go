@@ -11,10 +11,16 @@ import (
 // Cancel ends a run. The wish is durable when Cancel returns nil; a run that
 // is carried out ends once its steps have, within their grace.
 func (e *Engine) Cancel(ctx context.Context, id task.RunID, by string) (task.Run, error) {
+	return e.cancel(ctx, id, cancelMessage{by: by}, func() (task.Run, error) { return e.cancelQueued(ctx, id, by) })
+}
+
+// cancel has the wish carried out by the run's runner, or by queued while the run
+// is taken out of the queue. If it is queued still then, it is put back.
+func (e *Engine) cancel(ctx context.Context, id task.RunID, m cancelMessage, queued func() (task.Run, error)) (task.Run, error) {
 	for {
 		if place, ok := e.unqueue(id); ok {
-			run, err := e.cancelQueued(ctx, id, by)
-			if err != nil {
+			run, err := queued()
+			if err != nil || run.Status == task.RunQueued {
 				back := *place
 				back.replaces = false // that is under way
 				e.enqueue(&back)
@@ -25,7 +31,7 @@ func (e *Engine) Cancel(ctx context.Context, id task.RunID, by string) (task.Run
 		if r == nil {
 			break
 		}
-		m := cancelMessage{by: by, reply: make(chan error, 1)}
+		m.reply = make(chan error, 1)
 		if !r.tell(m) {
 			continue
 		}

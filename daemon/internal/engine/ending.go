@@ -30,7 +30,7 @@ func (r *runner) conclude(t *transition) bool {
 		switch {
 		case l.top.Status.Ended():
 			l.endPauses(t, r.halt.event()) // of one that gave up
-		case l.top.PlanDone && l.finished() && l.tally.cancelled == 0:
+		case l.top.PlanDone && (l.top.Cancel != nil || l.finished() && (l.tally.cancelled == 0 || r.halt.event() != task.EventCancel)):
 			l.conclude(t)
 		}
 	}
@@ -140,12 +140,16 @@ func (r *runner) verdict(t *transition) (task.Event, string) {
 	case r.halt.why == haltDeadline && (!everything || r.run.Failed > 0):
 		return task.EventFail, r.halt.reason
 	case r.run.Failed > 0 || r.progress.faulty():
-		if r.halt.why == haltFault && r.interrupted == "" {
+		if r.halt.why == haltFault && r.interrupted == "" && r.missing == "" {
 			return task.EventFail, r.halt.reason
 		}
 		return task.EventFail, r.progress.reason(r.run)
 	case r.interrupted != "":
 		return task.EventIncomplete, r.interrupted
+	case r.missing != "":
+		return task.EventIncomplete, r.missing
+	case everything && r.run.Only != "" && len(r.def.Steps) > 1:
+		return task.EventIncomplete, fmt.Sprintf("only step %s was asked for", r.run.Only)
 	case everything:
 		return task.EventComplete, ""
 	case r.halt.why == haltFault:

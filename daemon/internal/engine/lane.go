@@ -54,6 +54,8 @@ func openLane(r *runner, index int, t *transition) (*lane, error) {
 		return nil, fmt.Errorf("read step %s: %w", r.def.Steps[index].Name, err)
 	}
 	switch {
+	case l.top.Status == task.StepCancelled:
+		l.noteCancelled(l.top)
 	case l.top.Status.Ended():
 	case l.top.PlanDone:
 		return l, l.takeUp(t)
@@ -68,6 +70,12 @@ func openLane(r *runner, index int, t *transition) (*lane, error) {
 // startNext starts one step of the lane, if one may start now.
 func (l *lane) startNext(t *transition) bool {
 	if l.top.Status.Ended() {
+		return false
+	}
+	if l.top.PlanDone && l.top.Cancel != nil {
+		if l.running == 0 {
+			l.conclude(t)
+		}
 		return false
 	}
 	if l.restarting {

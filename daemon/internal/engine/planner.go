@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -119,6 +120,13 @@ func (l *lane) conclude(t *transition) {
 		event = task.EventInterrupt
 		l.top.Reason = task.ReasonLost
 		l.top.Error = fmt.Sprintf("%d of %d planned steps were lost and must be decided on", l.tally.interrupted, l.top.Planned)
+	case l.top.Cancel != nil:
+		event = task.EventCancel
+		l.top.Reason, l.top.Error = task.ReasonCancelled, ""
+	case l.tally.cancelled > 0:
+		event = task.EventCancel
+		l.top.Reason = task.ReasonCancelled
+		l.top.Error = fmt.Sprintf("%d of %d planned steps were cancelled", l.tally.cancelled, l.top.Planned)
 	default:
 		l.top.Error, l.top.Reason = "", ""
 	}
@@ -127,9 +135,13 @@ func (l *lane) conclude(t *transition) {
 	t.put(l.top)
 	t.runChanged = true
 	l.r.progress.endLane(l)
-	if event == task.EventComplete {
+	switch event {
+	case task.EventComplete:
 		t.say(task.LogInfo, l.def.Name, 0, completedText(l.top.Message))
-	} else {
+	case task.EventCancel:
+		t.say(task.LogWarn, l.def.Name, 0, cmp.Or(l.top.Error, "cancelled"))
+		l.noteCancelled(l.top)
+	default:
 		t.say(task.LogError, l.def.Name, 0, l.top.Error)
 	}
 }

@@ -287,7 +287,7 @@ func source(rd Reader, a *attempt, name string) (id task.RunID, top uint32, err 
 	itself := at == int(own.Top) && own.Sub == 0 // named like the one of the other run, perhaps
 	switch hook := of.Run > 0; {
 	case at >= 0 && at <= int(own.Top) && !(hook && itself):
-		return a.id.Run, uint32(at), nil
+		return left(rd, a.r.shown().run, uint32(at))
 	case !hook:
 		return 0, 0, fmt.Errorf("the task has no earlier step %q: %w", name, task.ErrNotFound)
 	}
@@ -302,7 +302,34 @@ func source(rd Reader, a *attempt, name string) (id task.RunID, top uint32, err 
 	if at = slices.IndexFunc(def.Steps, named); at < 0 {
 		return 0, 0, fmt.Errorf("neither the hook nor run %s has an earlier step %q: %w", run.Ref(), name, task.ErrNotFound)
 	}
-	return run.ID, uint32(at), nil
+	return left(rd, run, uint32(at))
+}
+
+// left finds who has the outputs of a step of the run: the run itself, or, of one
+// that the restart has skipped, the run that was restarted.
+func left(rd Reader, run task.Run, top uint32) (task.RunID, uint32, error) {
+	for {
+		s, err := rd.Step(run.ID, task.Position{Top: top})
+		if err != nil {
+			return 0, 0, err
+		}
+		if s.Status != task.StepSkipped || s.Reason != task.ReasonNotAsked {
+			return run.ID, top, nil
+		}
+		of := task.Run{Task: run.Task, Number: run.RestartOf}
+		if run, err = rd.RunByNumber(of.Task, of.Number); err != nil {
+			return 0, 0, missing("run", of.Ref(), err)
+		}
+		def, err := definition(rd, run)
+		if err != nil {
+			return 0, 0, err
+		}
+		at := task.StepNamed(def.Steps, s.Name)
+		if at < 0 {
+			return 0, 0, fmt.Errorf("run %s, whose outputs are used, has no step %q: %w", run.Ref(), s.Name, task.ErrNotFound)
+		}
+		top = uint32(at)
+	}
 }
 
 // missing names what was not found as the person who asked named it.

@@ -39,6 +39,7 @@ type runner struct {
 	lookups     int             // controllers that are being looked up
 	booked      time.Time       // when the run's record was last written for its planned steps
 	interrupted string          // why a step waits for a person
+	missing     string          // why a step is not done although nothing failed
 	asking      context.Context // for lookups; ends with main
 	stopAsking  context.CancelFunc
 
@@ -75,6 +76,7 @@ type (
 	stopMessage   struct{}
 	cancelMessage struct {
 		by    string
+		step  string // empty: the run
 		reply chan error
 	}
 	doneMessage struct {
@@ -127,8 +129,11 @@ func (r *runner) main() {
 		return
 	}
 	for {
-		r.fill(t)
-		ended := r.conclude(t)
+		ended := false
+		if !t.hold {
+			r.fill(t)
+			ended = r.conclude(t)
+		}
 		if err := r.commit(t); err != nil {
 			for _, m := range t.cancels {
 				m.reply <- err
@@ -140,7 +145,10 @@ func (r *runner) main() {
 			r.finish()
 			return
 		}
-		t = &transition{}
+		held := t.hold
+		if t = (&transition{}); held {
+			continue
+		}
 		r.handle(t, <-r.inbox)
 		// What has come meanwhile shares the commit.
 		for more := true; more; {
@@ -221,7 +229,11 @@ func (r *runner) handle(t *transition, message any) {
 			l.wake(m)
 		}
 	case cancelMessage:
-		r.cancel(t, m)
+		if m.step != "" {
+			r.cancelStep(t, m)
+		} else {
+			r.cancel(t, m)
+		}
 	case deadlineMessage:
 		if r.halt.why == goOn || r.halt.why == haltFault {
 			r.halt = halt{haltDeadline, fmt.Sprintf("max_execution_time of the task (%s) passed", r.def.MaxExecutionTime)}
@@ -331,6 +343,10 @@ func (r *runner) nextGroup(t *transition) bool {
 	for r.nextTop < len(r.def.Steps) {
 		order := r.def.Steps[r.nextTop].Order
 		for r.nextTop < len(r.def.Steps) && r.def.Steps[r.nextTop].Order == order {
+			if only := r.run.Only; only != "" && r.def.Steps[r.nextTop].Name != only {
+				r.nextTop++
+				continue
+			}
 			l, err := openLane(r, r.nextTop, t)
 			if err != nil {
 				r.halt = halt{haltFault, err.Error()}

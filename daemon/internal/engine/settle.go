@@ -16,10 +16,14 @@ const bookInterval = time.Second
 
 // settle turns an attempt's outcome into the step's next state.
 func (r *runner) settle(t *transition, a *attempt, o task.Outcome) {
-	l, s := a.lane, a.step
+	l := a.lane
 	l.running--
 	cause := context.Cause(a.ctx)
+	wished := l.wished(a, o)
+	s := a.step
 	switch {
+	case wished:
+		l.cancelled(t, s, o)
 	case o.Kind == task.OutcomeCompleted && a.plan:
 		l.planned(t, a, o)
 	case o.Kind == task.OutcomeCompleted:
@@ -223,6 +227,9 @@ func (l *lane) cancelled(t *transition, s task.RunStep, o task.Outcome) {
 	s.Planning, s.EndedAt = false, l.r.e.Clock.Now()
 	l.ended(t, s)
 	t.say(task.LogWarn, l.fullName(s), s.Attempt, "cancelled")
+	if s.Cancel != nil || l.top.Cancel != nil {
+		l.noteCancelled(s)
+	}
 }
 
 // stopped gives a step back that ended because the daemon stops.
@@ -241,6 +248,8 @@ func (l *lane) stopped(t *transition, s task.RunStep) {
 func (l *lane) lose(t *transition, s task.RunStep) {
 	s.Losses++
 	switch {
+	case s.Cancel != nil || l.top.Cancel != nil:
+		l.cancelled(t, s, task.Outcome{Kind: task.OutcomeCancelled})
 	case s.Losses >= maxLosses:
 		l.fault(t, s, fault{reason: task.ReasonPoisoned, text: fmt.Sprintf(
 			"the daemon died %d times while this step ran; it is not tried again by itself", s.Losses)})

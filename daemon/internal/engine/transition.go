@@ -16,6 +16,7 @@ type transition struct {
 	checkpoints []task.Position // to be dropped
 	settled     bool            // the set of running or waiting steps changed
 	wish        bool            // the wish to cancel becomes durable with it
+	hold        bool            // nothing is started before it is durable
 	cancels     []cancelMessage // who waits for that
 
 	starts []*attempt
