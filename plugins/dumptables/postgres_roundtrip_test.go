@@ -47,16 +47,9 @@ var nastyPostgres = []string{
 }
 
 func TestPostgresRoundTripKeepsEverything(t *testing.T) {
+	t.Parallel()
 	s := newStore(t, nastyPostgres...)
-	h := serve(t)
-	s.comesBack(t, h, nil)
-	s.comesBack(t, h, settings{"connections": 3, "compress": "zstd"})
-}
-
-func TestPostgresPlanIsInTheOrderOfLoading(t *testing.T) {
-	s := newStore(t, nastyPostgres...)
-	h := serve(t)
-	dir, results := s.dumped(t, h, settings{"compress": "gzip"})
+	dir, results := s.comesBack(t, serve(t), settings{"connections": 2, "compress": "zstd"})
 	for _, name := range []string{"_schema", "customers", "numbers", "таблица", "Case", "case-2", "sales.orders", "__public._22sales.orders_22", "parts_h0", "sales.parts_h1", "_large_objects", "_finish"} {
 		if _, ok := results[name]; !ok {
 			t.Errorf("there is no step %q among %v", name, results)

@@ -210,9 +210,9 @@ func untilFault(t testing.TB, h *sdktest.Harness, start sdktest.Start) sdktest.R
 
 // comesBack dumps the database, loads the dump through the plugin and through the
 // client, and compares what pg_dump makes of all three.
-func (s *store) comesBack(t testing.TB, h *sdktest.Harness, more settings) {
+func (s *store) comesBack(t testing.TB, h *sdktest.Harness, more settings) (string, map[string]sdktest.Result) {
 	t.Helper()
-	dir, _ := s.dumped(t, h, more)
+	dir, results := s.dumped(t, h, more)
 	want := s.content(t)
 	back := namedStore(t)
 	back.restored(t, h, dir, nil)
@@ -220,4 +220,5 @@ func (s *store) comesBack(t testing.TB, h *sdktest.Harness, more settings) {
 	byClient := newStore(t)
 	byClient.load(t, dir)
 	same(t, "loaded by the client", want, byClient.content(t))
+	return dir, results
 }

@@ -63,6 +63,9 @@ func broken(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
 }
 
+// bytesAlone is the encoding of databases that do not know what their bytes mean.
+const bytesAlone = "SQL_ASCII"
+
 // connect opens a connection to a database of the server. No limit of the
 // server's may end a session that waits for its next step or for a slow disk.
 func (s *server) connect(ctx context.Context, database string) (*pgx.Conn, error) {
@@ -76,7 +79,7 @@ func (s *server) connect(ctx context.Context, database string) (*pgx.Conn, error
 	}
 	settings := "SET statement_timeout=0; SET lock_timeout='60s'; SET idle_in_transaction_session_timeout=0; SET search_path='';" +
 		" SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')"
-	if conn.PgConn().ParameterStatus("server_encoding") == "SQL_ASCII" {
+	if conn.PgConn().ParameterStatus("server_encoding") == bytesAlone {
 		// Bytes of no known encoding; the server would refuse those that are not UTF-8.
 		settings += "; SET client_encoding=SQL_ASCII"
 	}

@@ -74,7 +74,12 @@ func (Engine) LoadTable(ctx context.Context, l dump.Loading, table dump.Table) e
 	if err != nil {
 		return explain(ctx, err)
 	}
-	begin := "BEGIN;\n"
+	// The file says it too, but what comes before it has names of tables.
+	encoding := "UTF8"
+	if l.Manifest.Properties["encoding"] == bytesAlone {
+		encoding = bytesAlone
+	}
+	begin := "SET client_encoding = '" + encoding + "';\nBEGIN;\n"
 	if l.Manifest.Mode == dump.DataOnly {
 		if err := mayHoldTriggers(ctx, conn, s, r); err != nil {
 			return err

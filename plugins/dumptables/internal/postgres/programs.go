@@ -203,23 +203,19 @@ func guess(text string) string {
 		{"too many clients", codeTooMany}, {"remaining connection slots", codeTooMany},
 		{"no matching tables were found", codeNoTable}, {"could not open relation", codeNoTable},
 		{"terminating connection", "57P01"}, {"server closed the connection", "08006"}, {"connection to server", "08001"},
-		{"invalid snapshot identifier", codeNoSnapshot}, {"snapshot \"", codeNoSnapshot},
 	} {
 		if strings.Contains(text, one.part) {
 			return one.code
 		}
 	}
 	switch {
+	case strings.Contains(text, "column \"") && strings.Contains(text, "does not exist"): // also of a relation
+		return codeNoColumn
 	case strings.Contains(text, "relation \"") && strings.Contains(text, "does not exist"):
 		return codeNoTable
-	case strings.Contains(text, "column \"") && strings.Contains(text, "does not exist"):
-		return codeNoColumn
 	}
 	return ""
 }
-
-// codeNoSnapshot is this package's own.
-const codeNoSnapshot = "snapshot"
 
 // tail keeps the end of what a program says.
 type tail struct{ kept []byte }

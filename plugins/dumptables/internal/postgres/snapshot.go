@@ -193,7 +193,7 @@ func (s *source) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if (broken(err) || code(err) == codeNoSnapshot || code(err) == codeStarting) && !s.snapshot.alive() {
+	if !s.snapshot.alive() { // whatever the error says, it comes of that
 		return s.lost(err)
 	}
 	return explain(ctx, err)

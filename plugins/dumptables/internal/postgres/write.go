@@ -27,7 +27,7 @@ const lockWait = "60000"
 // pgDump runs pg_dump with the snapshot and passes on what it writes.
 func (s *source) pgDump(ctx context.Context, f *filter, args ...string) error {
 	args = append([]string{"--snapshot=" + s.snapshot.id, "--lock-wait-timeout=" + lockWait, "--no-password", "--no-subscriptions"}, args...)
-	if s.conn.PgConn().ParameterStatus("server_encoding") != "SQL_ASCII" {
+	if s.conn.PgConn().ParameterStatus("server_encoding") != bytesAlone {
 		args = append(args, "--encoding=UTF8")
 	}
 	err := s.snapshot.server.run(ctx, s.snapshot.dump, nil, func(out io.Reader) error { return f.pass(ctx, out) }, args...)
@@ -91,7 +91,11 @@ func (s *source) WriteSchema(ctx context.Context, w io.Writer, selection dump.Se
 // what depends on them from outside stops it.
 func (s *source) schemaHead(ctx context.Context, selection dump.Selection) (string, error) {
 	var b strings.Builder
-	b.WriteString("-- tables and what they need, without rows\nSET client_encoding = 'UTF8';\nSET client_min_messages = warning;\n")
+	encoding := "UTF8"
+	if s.conn.PgConn().ParameterStatus("server_encoding") == bytesAlone {
+		encoding = bytesAlone
+	}
+	b.WriteString("-- tables and what they need, without rows\nSET client_encoding = '" + encoding + "';\nSET client_min_messages = warning;\n")
 	if selection.Whole {
 		var public bool
 		err := s.conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'public')").Scan(&public)
