@@ -132,7 +132,7 @@ type Step struct {
 	StartedAt  *time.Time       `json:"started_at,omitempty"`
 	EndedAt    *time.Time       `json:"ended_at,omitempty"`
 	RetryAt    *time.Time       `json:"retry_at,omitempty"`
-	Attempts   []Attempt        `json:"attempts,omitempty"` // before the newest, the last 20; in details only
+	Attempts   []Attempt        `json:"attempts,omitempty"` // that are over and did not end the step, the last 20; in details only
 
 	CancelRequested bool `json:"cancel_requested,omitempty"` // of this step alone
 	// Stuck: it gives no sign of progress for longer than its limit. IdleSince is
@@ -143,7 +143,7 @@ type Step struct {
 	LastSaidAt *time.Time `json:"last_said_at,omitempty"`
 }
 
-// Attempt is a try of a step that is over.
+// Attempt is a try of a step that is over and after which the step went on.
 type Attempt struct {
 	Number    int       `json:"number"`
 	StartedAt time.Time `json:"started_at"`

@@ -33,6 +33,8 @@ type attempt struct {
 	part float64 // percent of the run that the step is worth
 	told bool    // that it is to end, because its step is cancelled; the runner's
 
+	detailed bool // all that can be told goes into the log
+
 	ctx     context.Context
 	endWith context.CancelCauseFunc
 	stops   []func() bool // of timers; changed by launch only
@@ -46,6 +48,13 @@ type attempt struct {
 	headFrom float64   // and where that was
 	sign     time.Time // of progress
 	silence  func() bool
+	heard    time.Time // the last sign of progress, lines of the log among them
+	said     string    // by the controller, last
+	saidAt   time.Time
+	stuck    bool
+	idle     func() bool
+	noted    string // last note in the log
+	notedAt  time.Time
 	saved    bool // a checkpoint exists
 	outputs  map[string]json.RawMessage
 	outSize  int
@@ -53,10 +62,12 @@ type attempt struct {
 	tally    tally // of a plan
 }
 
-func newAttempt(l *lane, s task.RunStep, plan bool) *attempt {
+// newAttempt takes the settings of the step itself; those of a planned step are
+// in its record.
+func newAttempt(l *lane, s task.RunStep, plan bool, settings json.RawMessage) *attempt {
 	r := l.r
 	a := &attempt{
-		r: r, lane: l, step: s, plan: plan, sign: s.AttemptAt,
+		r: r, lane: l, step: s, plan: plan, sign: s.AttemptAt, heard: s.AttemptAt, detailed: r.detailed(),
 		id: task.Attempt{Run: r.id, Position: s.Position, Number: s.Attempt},
 		work: task.Work{
 			Task: r.run.Task, RunNumber: r.run.Number, Step: l.fullName(s), Controller: l.def.Controller,
@@ -69,7 +80,7 @@ func newAttempt(l *lane, s task.RunStep, plan bool) *attempt {
 	if s.Position.Sub > 0 {
 		a.work.Session = l.top.Session
 	} else {
-		a.work.Settings = l.def.Settings
+		a.work.Settings = settings
 	}
 	if !plan {
 		a.part = r.progress.part(l, s)
@@ -116,6 +127,12 @@ func (a *attempt) launch() {
 	if d := a.lane.def.Limits.ProgressTimeout; d > 0 {
 		a.watchSilence(d)
 	}
+	a.mu.Lock()
+	a.watchIdle()
+	a.mu.Unlock()
+	if a.detailed {
+		a.logStart()
+	}
 	go func() {
 		outcome := a.perform()
 		a.r.inbox <- doneMessage{a, outcome} // the runner stays until it has read it
@@ -161,10 +178,12 @@ func (a *attempt) end(cause error, which limit) {
 func (a *attempt) close() {
 	a.mu.Lock()
 	a.over = true
-	silence := a.silence
+	silence, idle := a.silence, a.idle
 	a.mu.Unlock()
-	if silence != nil {
-		silence()
+	for _, stop := range []func() bool{silence, idle} {
+		if stop != nil {
+			stop()
+		}
 	}
 	for _, stop := range a.stops {
 		stop()
@@ -195,11 +214,19 @@ func (a *attempt) watchSilence(d time.Duration) {
 
 // Log implements task.Reporter.
 func (a *attempt) Log(level task.LogLevel, message string, fields json.RawMessage) {
-	if a.isOver() {
+	now := a.r.e.Clock.Now()
+	a.mu.Lock()
+	over := a.over
+	if !over {
+		a.say(message, now)
+		a.hear(now)
+	}
+	a.mu.Unlock()
+	if over || level == task.LogDebug && !a.detailed {
 		return
 	}
 	a.r.e.RunLog.Append(a.r.shown().run, task.LogEntry{
-		Time: a.r.e.Clock.Now(), Level: level, Step: a.work.Step, Attempt: a.id.Number, Message: message, Fields: fields,
+		Time: now, Level: level, Step: a.work.Step, Attempt: a.id.Number, Message: message, Fields: fields,
 	})
 }
 
@@ -212,12 +239,21 @@ func (a *attempt) isOver() bool {
 // Progress implements task.Reporter. A fraction never falls within an attempt.
 func (a *attempt) Progress(p task.Progress) {
 	now := a.r.e.Clock.Now()
+	if a.progressed(p, now) {
+		a.debug(p.Note, nil)
+	}
+}
+
+// progressed reports whether the note is to be logged.
+func (a *attempt) progressed(p task.Progress, now time.Time) (tell bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.over {
-		return
+		return false
 	}
 	a.progress, a.sign = p, now
+	a.say(p.Note, now)
+	a.hear(now)
 	if p.Total > 0 && p.Done > 0 { // false for NaN
 		f := p.Done / p.Total
 		if !math.IsNaN(f) {
@@ -228,6 +264,7 @@ func (a *attempt) Progress(p task.Progress) {
 			}
 		}
 	}
+	return a.noteworthy(p.Note, now)
 }
 
 // Checkpoint implements task.Reporter.
@@ -251,9 +288,14 @@ func (a *attempt) Checkpoint(data []byte) error {
 	if err != nil {
 		return err
 	}
+	now := a.r.e.Clock.Now()
 	a.mu.Lock()
-	a.saved, a.sign = true, a.r.e.Clock.Now()
+	a.saved, a.sign = true, now
+	a.hear(now)
 	a.mu.Unlock()
+	if a.detailed {
+		a.debug(fmt.Sprintf("a checkpoint of %d bytes is saved", len(data)), nil)
+	}
 	return nil
 }
 
@@ -265,6 +307,17 @@ func (a *attempt) Output(name string, value json.RawMessage) error {
 	if len(value) > task.MaxOutput {
 		return fmt.Errorf("output %s has %d bytes, at most %d are kept: %w", name, len(value), task.MaxOutput, task.ErrInvalid)
 	}
+	if err := a.output(name, value); err != nil {
+		return err
+	}
+	if a.detailed {
+		a.debug(fmt.Sprintf("output %s, %d bytes", name, len(value)), nil)
+	}
+	return nil
+}
+
+func (a *attempt) output(name string, value json.RawMessage) error {
+	now := a.r.e.Clock.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.over {
@@ -278,7 +331,8 @@ func (a *attempt) Output(name string, value json.RawMessage) error {
 		a.outputs = map[string]json.RawMessage{}
 	}
 	a.outputs[name], a.outSize = value, size
-	a.sign = a.r.e.Clock.Now()
+	a.sign = now
+	a.hear(now)
 	return nil
 }
 
@@ -313,11 +367,13 @@ func (a *attempt) addPlanned(batch []task.PlannedStep) error {
 		return fmt.Errorf("save the plan: %w", err)
 	}
 	a.planned += len(steps)
+	now := a.r.e.Clock.Now()
 	a.mu.Lock()
 	for _, s := range steps {
 		a.tally.plan(s)
 	}
-	a.sign = a.r.e.Clock.Now()
+	a.sign = now
+	a.hear(now)
 	a.mu.Unlock()
 	return nil
 }

@@ -152,17 +152,27 @@ func (l *lane) begun(s task.RunStep) task.RunStep {
 		s.StartedAt = now
 	}
 	s.RetryAt, s.EndedAt, s.Planning = time.Time{}, time.Time{}, false
+	s.Done, s.Amount, s.Note, s.Counters = 0, 0, "", nil
 	return s
 }
 
-// start begins an attempt of the step, or of its plan.
+// start begins an attempt of the step, or of its plan. A step whose settings
+// cannot be made fails.
 func (l *lane) start(t *transition, s task.RunStep, plan bool) {
 	s = l.begun(s)
+	settings := s.Settings
+	if s.Position.Sub == 0 {
+		var err error
+		if settings, err = l.settings(t, s.Attempt); err != nil {
+			l.fault(t, s, fault{reason: task.ReasonSettings, text: "its settings: " + err.Error()})
+			return
+		}
+	}
 	s.Planning = plan
 	l.keep(s)
 	l.running++
 	t.put(s)
-	t.starts = append(t.starts, newAttempt(l, s, plan))
+	t.starts = append(t.starts, newAttempt(l, s, plan, settings))
 }
 
 // keep holds on to the step's record where it is the lane's own.
@@ -238,7 +248,7 @@ func (l *lane) view(s task.RunStep) StepView {
 	if s.Controller == "" {
 		s.Controller = l.def.Controller
 	}
-	return StepView{RunStep: s, Top: l.def.Name}
+	return StepView{RunStep: s, Top: l.def.Name, Fraction: keptFraction(s), Note: s.Note, Counters: s.Counters}
 }
 
 // fullName is the step's name within the run: "tables/actor".

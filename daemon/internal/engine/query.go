@@ -70,7 +70,7 @@ func (e *Engine) live(run task.Run) RunView {
 			case task.RunRunning: // its record lags behind in the counts
 				event.Run.Progress = max(run.Progress, event.Run.Progress)
 				view.Run = event.Run
-				view.ETA, view.HasETA, view.Active = event.ETA, event.HasETA, event.Active
+				view.ETA, view.HasETA, view.Active, view.Stuck = event.ETA, event.HasETA, event.Active, event.Stuck
 			default: // it has ended since
 				view.Run = event.Run
 			}
@@ -197,8 +197,10 @@ func stepView(def task.Task, s task.RunStep, live map[task.Position]StepView) St
 	if view.Controller == "" {
 		view.Controller = def.Steps[s.Position.Top].Controller
 	}
+	view.Fraction, view.Note, view.Counters = keptFraction(s), s.Note, s.Counters
 	if now, ok := live[s.Position]; ok && now.Status == s.Status {
 		view.Fraction, view.Note, view.Counters, view.ETA, view.HasETA = now.Fraction, now.Note, now.Counters, now.ETA, now.HasETA
+		view.IdleSince, view.Stuck, view.LastSaid, view.LastSaidAt = now.IdleSince, now.Stuck, now.LastSaid, now.LastSaidAt
 	}
 	if s.Status == task.StepCompleted {
 		view.Fraction = 1
@@ -236,6 +238,12 @@ func (e *Engine) inputs(a *attempt, step, name, after string) (items []task.Inpu
 		planner, err := rd.Step(id, pos)
 		if err != nil {
 			return err
+		}
+		if planner.Reason == task.ReasonNotAsked { // of the run that is restarted, then
+			if id, planner, err = originOf(rd, id, topName, planner); err != nil {
+				return err
+			}
+			pos = planner.Position
 		}
 		if isChild {
 			if pos, err = childNamed(rd, id, pos.Top, child); err != nil {

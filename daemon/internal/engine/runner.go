@@ -40,6 +40,7 @@ type runner struct {
 	booked      time.Time       // when the run's record was last written for its planned steps
 	interrupted string          // why a step waits for a person
 	missing     string          // why a step is not done although nothing failed
+	scene       scene           // for expressions
 	asking      context.Context // for lookups; ends with main
 	stopAsking  context.CancelFunc
 
@@ -246,6 +247,8 @@ func (r *runner) handle(t *transition, message any) {
 		}
 	case infoMessage:
 		m.lane.answered(t, m)
+	case stuckMessage:
+		r.stuck(t, m)
 	case pollMessage:
 		r.polling = false
 	}
@@ -357,6 +360,12 @@ func (r *runner) nextGroup(t *transition) bool {
 				r.lanes = append(r.lanes, l)
 			}
 		}
+		for _, l := range r.lanes { // what was taken up may halt the run
+			if r.halt.why == goOn {
+				l.judge(t)
+			}
+		}
+		r.lanes = slices.DeleteFunc(r.lanes, func(l *lane) bool { return l.top.Status.Ended() })
 		if len(r.lanes) > 0 {
 			return true
 		}

@@ -14,7 +14,7 @@ func (l *lane) sessionLost(t *transition, s task.RunStep, o task.Outcome) {
 		l.interrupt(t, s, o.Message)
 		return
 	}
-	l.giveBack(t, s)
+	l.giveBack(t, s, o.Message)
 	if l.restarting || l.top.Status.Ended() || l.r.halt.why != goOn {
 		return // one loss counts once; a run that ends leaves it to whoever continues it
 	}

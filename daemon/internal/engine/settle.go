@@ -18,6 +18,7 @@ const bookInterval = time.Second
 func (r *runner) settle(t *transition, a *attempt, o task.Outcome) {
 	l := a.lane
 	l.running--
+	a.keepProgress(&s)
 	cause := context.Cause(a.ctx)
 	wished := l.wished(a, o)
 	s := a.step
@@ -25,9 +26,9 @@ func (r *runner) settle(t *transition, a *attempt, o task.Outcome) {
 	case wished:
 		l.cancelled(t, s, o)
 	case o.Kind == task.OutcomeCompleted && a.plan:
-		l.planned(t, a, o)
+		l.planned(t, a, s, o)
 	case o.Kind == task.OutcomeCompleted:
-		l.complete(t, a, o)
+		l.complete(t, a, s, o)
 	case errors.Is(cause, task.ErrCancelled):
 		l.cancelled(t, s, o)
 	case errors.Is(cause, task.ErrStopping):
@@ -42,8 +43,7 @@ func (r *runner) settle(t *transition, a *attempt, o task.Outcome) {
 }
 
 // complete ends a step that is done.
-func (l *lane) complete(t *transition, a *attempt, o task.Outcome) {
-	s := a.step
+func (l *lane) complete(t *transition, a *attempt, s task.RunStep, o task.Outcome) {
 	s.Status = mustStep(s.Status, task.EventComplete)
 	s.Message, s.Error, s.Reason = cut(o.Message, task.MaxMessage), "", ""
 	s.EndedAt = l.r.e.Clock.Now()
@@ -68,8 +68,7 @@ func completedText(message string) string {
 }
 
 // planned makes the steps of a plan visible, in one transaction.
-func (l *lane) planned(t *transition, a *attempt, o task.Outcome) {
-	s := a.step
+func (l *lane) planned(t *transition, a *attempt, s task.RunStep, o task.Outcome) {
 	s.Planning, s.PlanDone = false, true
 	s.Planned, s.Session = a.planned, o.Session
 	s.Message, s.Error, s.Reason = cut(o.Message, task.MaxMessage), "", ""
@@ -137,7 +136,7 @@ func (l *lane) failed(t *transition, s task.RunStep, o task.Outcome) {
 			l.interrupt(t, s, o.Message)
 			return
 		}
-		l.giveBack(t, s)
+		l.giveBack(t, s, o.Message)
 		t.say(task.LogWarn, l.fullName(s), s.Attempt, o.Message+"; it starts again")
 	default:
 		l.fault(t, s, fault{reason: task.ReasonError, text: o.Message, retry: true, after: o.RetryAfter})
@@ -158,6 +157,7 @@ func (l *lane) fault(t *transition, s task.RunStep, f fault) {
 		if limit == 0 || now.Add(pause).Before(s.StartedAt.Add(limit)) {
 			s.Status = mustStep(s.Status, task.EventRetry)
 			s.RetryAt = now.Add(pause)
+			over(&s, now, s.Reason, s.Error)
 			l.wait(s)
 			t.put(s)
 			t.say(task.LogWarn, name, s.Attempt, fmt.Sprintf("attempt %d of %d failed: %s; the next follows in %s",
@@ -206,8 +206,9 @@ func (r *runner) haltFor(reason string) {
 }
 
 // giveBack lets the step start again as if this attempt had not been; its
-// number stays used.
-func (l *lane) giveBack(t *transition, s task.RunStep) {
+// number stays used, and its history says why.
+func (l *lane) giveBack(t *transition, s task.RunStep, why string) {
+	over(&s, l.r.e.Clock.Now(), task.ReasonLost, why)
 	s.Status = mustStep(s.Status, task.EventRelease)
 	s.Tries, s.Planning = max(0, s.Tries-1), false
 	l.keep(s)
@@ -238,7 +239,7 @@ func (l *lane) stopped(t *transition, s task.RunStep) {
 		l.interrupt(t, s, "the daemon was stopped while it ran")
 		return
 	}
-	l.giveBack(t, s)
+	l.giveBack(t, s, "the daemon was stopped while it ran")
 	if l.r.halt.why == haltStop {
 		t.say(task.LogInfo, l.fullName(s), s.Attempt, "stopped with the daemon; it goes on when that is back")
 	}
@@ -256,7 +257,7 @@ func (l *lane) lose(t *transition, s task.RunStep) {
 	case l.top.Effect == task.AtMostOnce && !s.Planning:
 		l.interrupt(t, s, "the daemon died while it ran")
 	default:
-		l.giveBack(t, s)
+		l.giveBack(t, s, "the daemon died while it ran")
 		t.say(task.LogWarn, l.fullName(s), s.Attempt, "the daemon died while it ran; it goes on")
 	}
 }

@@ -171,10 +171,7 @@ func (r *runner) announce(t *transition) {
 		return
 	}
 	for _, s := range t.steps {
-		view := StepView{RunStep: s, Top: r.def.Steps[s.Position.Top].Name}
-		if view.Controller == "" {
-			view.Controller = r.def.Steps[s.Position.Top].Controller
-		}
+		view := stepView(r.def, s, nil)
 		r.e.watchers.publish(Event{Kind: EventStep, Run: r.run, Step: &view})
 	}
 	if t.runChanged {

@@ -25,6 +25,7 @@ type Event struct {
 	ETA    time.Duration // with HasETA
 	HasETA bool
 	Step   *StepView  // with EventStep
+	Stuck  bool       // a step of it gives no sign of progress
 	Active []StepView // with EventSnapshot and EventProgress
 }
 
@@ -37,6 +38,13 @@ type StepView struct {
 	Counters map[string]int64
 	ETA      time.Duration // with HasETA: of what is left
 	HasETA   bool
+
+	// Of a step that is carried out: the last sign of progress, whether that is
+	// longer ago than it may be, and what its controller said last.
+	IdleSince  time.Time
+	Stuck      bool
+	LastSaid   string
+	LastSaidAt time.Time
 }
 
 // FullName is the step's name within the run: "tables/actor".
@@ -177,7 +185,7 @@ func (s *sender) snapshots() (ended bool, err error) {
 	}
 	for _, run := range runs {
 		live := s.e.live(run)
-		event := Event{Kind: EventSnapshot, Run: live.Run, ETA: live.ETA, HasETA: live.HasETA, Active: live.Active}
+		event := Event{Kind: EventSnapshot, Run: live.Run, ETA: live.ETA, HasETA: live.HasETA, Stuck: live.Stuck, Active: live.Active}
 		if ended, err = s.pass(event); err != nil {
 			return false, err
 		}
@@ -231,7 +239,7 @@ func (e *Engine) estimate(event *Event) {
 		live := r.event(event.Kind)
 		if live.Run.Status == task.RunRunning && event.Run.Status == task.RunRunning {
 			event.Run.Progress = max(event.Run.Progress, live.Run.Progress)
-			event.ETA, event.HasETA = live.ETA, live.HasETA
+			event.ETA, event.HasETA, event.Stuck = live.ETA, live.HasETA, live.Stuck
 		}
 	}
 }
@@ -245,6 +253,7 @@ func (r *runner) event(kind EventKind) Event {
 	for _, a := range state.active {
 		view := a.view(now)
 		percent += a.part * view.Fraction
+		event.Stuck = event.Stuck || view.Stuck
 		event.Active = append(event.Active, view)
 	}
 	event.Active = append(event.Active, state.waiting...)
@@ -276,6 +285,7 @@ func (a *attempt) view(now time.Time) StepView {
 	view.Fraction, view.Note, view.Counters = fraction, p.Note, p.Counters
 	elapsed, gained := now.Sub(a.step.AttemptAt), fraction
 	a.mu.Lock()
+	view.IdleSince, view.Stuck, view.LastSaid, view.LastSaidAt = a.heard, a.stuck, a.said, a.saidAt
 	if !a.resumed.IsZero() { // what an earlier attempt has done says nothing of the pace
 		elapsed, gained = now.Sub(a.resumed), fraction-a.headFrom
 	}

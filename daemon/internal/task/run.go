@@ -232,7 +232,8 @@ type RunStep struct {
 	Note     string           `json:"note,omitempty"`
 	Counters map[string]int64 `json:"counters,omitempty"`
 
-	// Tried are the attempts before the newest one, the last MaxTried of them.
+	// Tried are the attempts that are over and after which the step went on, the
+	// last MaxTried of them. How the step ended is in its own fields.
 	Tried []Tried `json:"tried,omitempty"`
 
 	Message string `json:"message,omitempty"` // the controller's own words on success; of a skipped step, why
