@@ -206,7 +206,7 @@ func (c *continuing) resetBatch(ctx context.Context, batch []task.RunStep) error
 func fresh(s task.RunStep, anew bool) task.RunStep {
 	f := task.RunStep{
 		Position: s.Position, Name: s.Name, Controller: s.Controller, Order: s.Order, Status: task.StepReady,
-		Settings: s.Settings, Weight: s.Weight, ETA: s.ETA, Effect: s.Effect, Attempt: s.Attempt,
+		Settings: s.Settings, Weight: s.Weight, ETA: s.ETA, Effect: s.Effect, Attempt: s.Attempt, Tried: history(s),
 	}
 	if s.PlanDone && !anew {
 		f.Planned, f.PlanDone, f.Session = s.Planned, true, s.Session
