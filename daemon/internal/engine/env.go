@@ -60,12 +60,19 @@ func (r *runner) evaluated() { r.scene.pending = nil }
 // envStep is a step as expressions see it. One that a restart left out is that
 // of the run that is restarted.
 func (r *runner) envStep(rd Reader, run task.Run, name string, s task.RunStep) (task.EnvStep, error) {
-	run, s, err := origin(rd, run, name, s)
-	if err != nil && !errors.Is(err, task.ErrNotFound) { // of a run that is gone there are no outputs
-		return task.EnvStep{}, err
+	id := run.ID
+	if s.Reason == task.ReasonNotAsked {
+		of, top, err := left(rd, run, s.Position.Top)
+		if err == nil {
+			id = of
+			s, err = rd.Step(of, task.Position{Top: top})
+		}
+		if err != nil && !errors.Is(err, task.ErrNotFound) { // of a run that is gone there are no outputs
+			return task.EnvStep{}, err
+		}
 	}
 	return task.EnvStep{Name: name, Status: s.Status, Message: s.Message, Error: s.Error,
-		Outputs: func() (map[string]json.RawMessage, error) { return r.outputs(run.ID, s.Position) }}, nil
+		Outputs: func() (map[string]json.RawMessage, error) { return r.outputs(id, s.Position) }}, nil
 }
 
 // envHook is the run whose end made this one.
@@ -114,51 +121,4 @@ func (r *runner) outputs(id task.RunID, pos task.Position) (map[string]json.RawM
 		}
 	}
 	return all, err
-}
-
-// maxRestarts bounds the chain of runs that each restart the one before.
-const maxRestarts = 1000
-
-// origin finds where a step's results are: in its own run, or, where a restart
-// has left it out, in the run that is restarted. task.ErrNotFound: that is gone,
-// or has no such step; run and step are as far as it could be followed then.
-func origin(rd Reader, run task.Run, name string, s task.RunStep) (task.Run, task.RunStep, error) {
-	for range maxRestarts {
-		if s.Status != task.StepSkipped || s.Reason != task.ReasonNotAsked || run.RestartOf == 0 {
-			break
-		}
-		before, err := rd.RunByNumber(run.Task, run.RestartOf)
-		if err != nil {
-			return run, s, missing("run", runRef(run.Task, run.RestartOf), err)
-		}
-		def, err := definition(rd, before)
-		if err != nil {
-			return run, s, err
-		}
-		i := task.StepNamed(def.Steps, name)
-		if i < 0 {
-			return run, s, fmt.Errorf("run %s has no step %q: %w", before.Ref(), name, task.ErrNotFound)
-		}
-		earlier, err := rd.Step(before.ID, task.Position{Top: uint32(i)})
-		if err != nil {
-			return run, s, err
-		}
-		run, s = before, earlier
-	}
-	return run, s, nil
-}
-
-// originOf is origin for a run that is known by its id.
-func originOf(rd Reader, id task.RunID, name string, s task.RunStep) (task.RunID, task.RunStep, error) {
-	run, err := rd.Run(id)
-	if err != nil {
-		return 0, s, err
-	}
-	run, s, err = origin(rd, run, name, s)
-	return run.ID, s, err
-}
-
-func runRef(name string, number uint64) string {
-	run := task.Run{Task: name, Number: number}
-	return run.Ref()
 }

@@ -239,12 +239,6 @@ func (e *Engine) inputs(a *attempt, step, name, after string) (items []task.Inpu
 		if err != nil {
 			return err
 		}
-		if planner.Reason == task.ReasonNotAsked { // of the run that is restarted, then
-			if id, planner, err = originOf(rd, id, topName, planner); err != nil {
-				return err
-			}
-			pos = planner.Position
-		}
 		if isChild {
 			if pos, err = childNamed(rd, id, pos.Top, child); err != nil {
 				return err

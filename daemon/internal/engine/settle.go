@@ -18,10 +18,10 @@ const bookInterval = time.Second
 func (r *runner) settle(t *transition, a *attempt, o task.Outcome) {
 	l := a.lane
 	l.running--
-	a.keepProgress(&s)
 	cause := context.Cause(a.ctx)
 	wished := l.wished(a, o)
 	s := a.step
+	a.keepProgress(&s)
 	switch {
 	case wished:
 		l.cancelled(t, s, o)
