@@ -16,11 +16,11 @@ type account struct {
 	faults   []string
 }
 
-// audit holds the ledger against the runs: each due time of a fixed rate, from
+// auditLedger holds the ledger against the runs: each due time of a fixed rate, from
 // when the schedule was saved up to where its cursor stands, has exactly one
 // outcome; each that ran has exactly one run, which knows what it is for; and no
 // run of a schedule is without its due time.
-func audit(t *testing.T, data string) (a account) {
+func auditLedger(t *testing.T, data string) (a account) {
 	t.Helper()
 	db, err := store.Open(store.Options{Dir: data, BallastSize: -1})
 	if err != nil {

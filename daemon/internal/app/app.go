@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/stepd/stepd/daemon/internal/api/server"
+	"github.com/stepd/stepd/daemon/internal/audit"
 	"github.com/stepd/stepd/daemon/internal/config"
 	"github.com/stepd/stepd/daemon/internal/engine"
 	"github.com/stepd/stepd/daemon/internal/pluginhost"
@@ -63,6 +64,7 @@ type App struct {
 	runlog   *runlog.Log
 	engine   *engine.Engine
 	secrets  secretControllers
+	audit    *audit.Log
 	zones    *schedule.Zones
 	ledger   *schedule.Ledger
 	server   *server.Server
@@ -77,6 +79,10 @@ func New(o Options) (_ *App, err error) {
 	a := &App{options: o, started: time.Now(), zones: &schedule.Zones{}}
 	c := o.Config
 	if err := checkTimezone(a.zones, c.Timezone); err != nil {
+		return nil, err
+	}
+	roles, err := newRoles(c)
+	if err != nil {
 		return nil, err
 	}
 	a.log = hclog.New(&hclog.LoggerOptions{
@@ -138,6 +144,12 @@ func New(o Options) (_ *App, err error) {
 	}
 	undo.push(func() error { a.runlog.Stop(); return nil })
 
+	a.audit, err = audit.Open(audit.Options{Dir: filepath.Join(c.DataDir, "audit"), Size: c.AuditSize})
+	if err != nil {
+		return nil, err
+	}
+	undo.push(a.audit.Close)
+
 	clock := o.clock
 	if clock == nil {
 		clock = engine.SystemClock{}
@@ -156,7 +168,8 @@ func New(o Options) (_ *App, err error) {
 		Store: ledgerStore{a.store, a.engine}, Clock: clock, Zones: a.zones, Logger: a.log.Named("schedule"),
 	})
 
-	a.server = server.New(server.Options{Backend: &backend{a}, Logger: a.log.Named("api")})
+	a.server = server.New(server.Options{Backend: &backend{a}, Logger: a.log.Named("api"),
+		Authorizer: roles, Auditor: auditor{a.audit, a.secrets.redactor}})
 	a.listener, err = server.Listen(c.Socket, c.SocketGroup)
 	if err != nil {
 		return nil, err
@@ -237,7 +250,7 @@ func (a *App) stop(served <-chan error) error {
 	}
 	cancel()
 	a.runlog.Stop()
-	errs = append(errs, a.store.Close())
+	errs = append(errs, a.audit.Close(), a.store.Close())
 	return errors.Join(errs...)
 }
 

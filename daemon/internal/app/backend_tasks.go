@@ -10,15 +10,6 @@ func notBuilt() error {
 	return &api.Error{Code: api.CodeInternal, Message: "this is not built yet"}
 }
 
-func (b *backend) WhoAmI(context.Context, api.Caller) (api.Who, error) {
-	return api.Who{}, notBuilt()
-}
-func (b *backend) Secrets(context.Context) (api.SecretList, error) {
-	return api.SecretList{}, notBuilt()
-}
-func (b *backend) Audit(context.Context, api.AuditQuery) (api.Page[api.AuditEntry], error) {
-	return api.Page[api.AuditEntry]{}, notBuilt()
-}
 func (b *backend) Definition(context.Context, string) (api.Definition, error) {
 	return api.Definition{}, notBuilt()
 }

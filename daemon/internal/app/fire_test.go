@@ -47,7 +47,7 @@ func (p *place) settled(t *testing.T, d *daemon, tasks ...string) account {
 	})
 	d.stop(t)
 	p.nothingLeft(t)
-	a := audit(t, p.data)
+	a := auditLedger(t, p.data)
 	if a.alive > 0 {
 		t.Errorf("%d runs are alive", a.alive)
 	}
@@ -199,7 +199,7 @@ func TestKilledBetweenAnyTwoCallsOfAFire(t *testing.T) {
 				hits[syncs] = map[string]int{}
 			}
 			hits[syncs][before]++
-			if audit(t, one.place.data); t.Failed() {
+			if auditLedger(t, one.place.data); t.Failed() {
 				t.Fatalf("killed before call %d: %v", one.calls[round], calls)
 			}
 			one.daemon = one.place.launch(t)
@@ -254,7 +254,7 @@ func TestKilledAtRandomWithManySchedules(t *testing.T) {
 	for range 20 {
 		until(time.Now().Add(time.Duration(random.Int64N(int64(1500 * time.Millisecond)))))
 		d.kill()
-		audit(t, p.data)
+		auditLedger(t, p.data)
 		if t.Failed() {
 			t.FailNow()
 		}
