@@ -140,12 +140,15 @@ func anyTask(t *rapid.T) task.Task {
 		MaxParallel: rapid.IntRange(0, task.MaxParallelCap).Draw(t, "parallel"), MaxExecutionTime: duration.Draw(t, "limit"),
 		Disabled: rapid.Bool().Draw(t, "disabled"),
 	}
+	anyPolicies(t, &want, name)
 	shared := rapid.MapOfN(text(), anyValue(2), 0, 3).Draw(t, "settings")
 	if len(shared) > 0 {
 		want.Settings = canonical(t, shared)
 	}
 	anySchedules(t, &want, name, duration)
-	want.Steps = anySteps(t, name, duration, shared)
+	if rapid.IntRange(0, 9).Draw(t, "has steps") > 0 {
+		want.Steps = anySteps(t, name, duration, shared)
+	}
 	if want.Expect != nil {
 		want.OnMissed = anySteps(t, name, duration, shared)
 	}
@@ -155,6 +158,25 @@ func anyTask(t *rapid.T) task.Task {
 		}
 	}
 	return want
+}
+
+func anyPolicies(t *rapid.T, to *task.Task, name *rapid.Generator[string]) {
+	if rapid.Bool().Draw(t, "no policies") {
+		return
+	}
+	some := func(of *rapid.Generator[string], label string) []string {
+		if list := rapid.SliceOfNDistinct(of, 0, 3, rapid.ID).Draw(t, label); len(list) > 0 {
+			return list
+		}
+		return nil
+	}
+	account := rapid.StringMatching(`@?[a-zA-Z0-9_$\\.\-é]{1,9}`)
+	to.CreatedBy = rapid.OneOf(rapid.Just(""), account.Filter(func(s string) bool { return s[0] != '@' })).Draw(t, "creator")
+	to.Starter, to.Locks = some(account, "starters"), some(name, "locks")
+	to.Priority, to.MaxRuns = rapid.IntRange(-100, 100).Draw(t, "priority"), rapid.IntRange(0, 1000).Draw(t, "max_runs")
+	to.Log = rapid.SampledFrom([]task.Detail{"", task.Simple, task.Detailed}).Draw(t, "log")
+	to.Keep = task.Keep{Runs: rapid.IntRange(0, 1000).Draw(t, "runs"), Days: rapid.IntRange(0, 1000).Draw(t, "days"),
+		Bytes: rapid.Int64Range(0, 1<<62).Draw(t, "bytes") >> rapid.IntRange(0, 61).Draw(t, "fewer")}
 }
 
 // anySchedules gives the task schedules and an expectation, or none.
@@ -206,10 +228,15 @@ func anySteps(t *rapid.T, name *rapid.Generator[string], duration *rapid.Generat
 		order += rapid.SampledFrom([]int{0, 1, 1, 1, 5}).Draw(t, "order")
 		step := task.Step{Name: n, Order: order, InterruptOnStepFault: rapid.Bool().Draw(t, "interrupt"),
 			Weight: float64(rapid.IntRange(0, 1000).Draw(t, "weight")) / 8,
-			Limits: task.Limits{MaxExecutionTime: duration.Draw(t, "m"), AttemptTimeout: duration.Draw(t, "a"), ProgressTimeout: duration.Draw(t, "p")},
+			Limits: task.Limits{MaxExecutionTime: duration.Draw(t, "m"), AttemptTimeout: duration.Draw(t, "a"), ProgressTimeout: duration.Draw(t, "p"), StuckAfter: duration.Draw(t, "s")},
 			Retry:  task.Retry{Attempts: rapid.IntRange(0, 9).Draw(t, "attempts"), Backoff: duration.Draw(t, "backoff")}}
 		if d := duration.Draw(t, "max_backoff"); d > step.Retry.Backoff {
 			step.Retry.MaxBackoff = d
+		}
+		if rapid.Bool().Draw(t, "has a condition") {
+			step.When = text().Filter(func(s string) bool {
+				return strings.TrimSpace(s) != "" && utf8.ValidString(s) && !strings.Contains(s, "bad")
+			}).Draw(t, "when")
 		}
 		// The first is one that takes any settings of the task.
 		if len(steps) > 0 && rapid.Bool().Draw(t, "typed") {

@@ -81,7 +81,7 @@ func (p *parser) collect(n *yaml.Node, path string, within []*yaml.Node) []entry
 			continue
 		}
 		if first, ok := index[scalar.Value]; ok {
-			p.fault(key, join(path, scalar.Value), fmt.Sprintf("the key %s is given twice: first at line %d", quote(scalar.Value), first.Line), "remove one of the two")
+			p.fault(key, join(path, scalar.Value), fmt.Sprintf("the key %s is given twice%s", quote(scalar.Value), line(": first at line", first)), "remove one of the two")
 			continue
 		}
 		index[scalar.Value] = key

@@ -49,13 +49,26 @@ type Ports struct {
 // over all of them when the schema allows others. They are canonical JSON. Defaults of the schema are not filled in and secrets are not
 // resolved: a reference {"secret": "name"} is carried through.
 func Parse(ctx context.Context, src Source, with Ports) (task.Task, error) {
-	p := &parser{controllers: with.Controllers, schedules: with.Schedules, checks: with.Expressions, saved: with.Saved, looked: make(map[string]*controller), done: ctx.Done()}
+	p := newParser(ctx, with)
+	p.unplaced = src.JSON
 	t := task.Task{Dir: src.Dir}
-	if root := p.readDocument(src.Data); root != nil {
+	read := p.readDocument
+	if src.JSON {
+		read = p.readJSON
+	}
+	if root := read(src.Data); root != nil {
 		p.task(ctx, root, &t)
 	}
+	if err := p.finish(ctx, src.Name, t); err != nil {
+		return task.Task{}, err
+	}
+	return t, nil
+}
+
+// finish is the error of what was read, or nil.
+func (p *parser) finish(ctx context.Context, name string, t task.Task) error {
 	if err := ctx.Err(); err != nil {
-		return task.Task{}, fmt.Errorf("read task file %s: %w", src.Name, err)
+		return fmt.Errorf("read task file %s: %w", name, err)
 	}
 	if p.bomb != nil {
 		p.problems = p.problems[:min(p.beforeBomb, len(p.problems))]
@@ -65,11 +78,16 @@ func Parse(ctx context.Context, src Source, with Ports) (task.Task, error) {
 		p.checkSize(t)
 	}
 	if len(p.problems) > 0 {
-		e := ordered(src.Name, p.problems)
+		e := ordered(name, p.problems)
 		p.excerpts(e.Problems)
-		return task.Task{}, e
+		return e
 	}
-	return t, nil
+	return nil
+}
+
+func newParser(ctx context.Context, with Ports) *parser {
+	return &parser{controllers: with.Controllers, schedules: with.Schedules, checks: with.Expressions, saved: with.Saved,
+		looked: make(map[string]*controller), done: ctx.Done()}
 }
 
 // parser holds what is known while one file is read.
@@ -81,9 +99,12 @@ type parser struct {
 	name        string   // of the task, "" when it cannot be read
 	draft       bool     // it has no steps
 	said        []string // all expressions, for what they mention
-	lines       []string
-	problems    []Problem
-	hidden      []*yaml.Node // plain secrets, to be blotted out of excerpts
+	unplaced    bool     // nodes have no lines
+	// given are texts of a request that are read as they would stand in a file.
+	given    map[*yaml.Node]bool
+	lines    []string
+	problems []Problem
+	hidden   []*yaml.Node // plain secrets, to be blotted out of excerpts
 
 	done   <-chan struct{}
 	values int        // read so far, aliases unfolded
@@ -106,12 +127,11 @@ type controller struct {
 func (p *parser) checkSize(t task.Task) {
 	data, err := json.Marshal(t)
 	if err != nil {
-		p.at(1, 1, "", fmt.Sprintf("the task cannot be stored: %v", err), "")
+		p.fault(nil, "", fmt.Sprintf("the task cannot be stored: %v", err), "")
 		return
 	}
 	if len(data) > task.MaxDefinition {
-		p.at(1, 1, "", fmt.Sprintf("the task takes %d bytes when it is stored, at most %d are allowed", len(data), task.MaxDefinition),
-			"work that needs more steps than fit here is what controllers that plan are for")
+		p.fault(nil, "", fmt.Sprintf("the task takes %d bytes when it is stored, at most %d are allowed", len(data), task.MaxDefinition), manySteps)
 	}
 }
 

@@ -45,7 +45,11 @@ func (p *parser) account(to *string) func(entry, string) {
 		if !ok {
 			return
 		}
-		if err := checkAccount(name); err != nil {
+		err := checkAccount(name)
+		if strings.HasPrefix(name, "@") {
+			err = errors.New("is a group")
+		}
+		if err != nil {
 			p.fault(e.value, path, path+" "+err.Error(), "write the name of a user")
 			return
 		}

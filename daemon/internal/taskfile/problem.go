@@ -23,7 +23,7 @@ const (
 )
 
 // Problem is one fault of a task file. Line and Column count from 1, columns in
-// characters. Excerpt is the line that it stands in, as it is in the file but
+// characters; they are 0 in a document that is no file (Source.JSON). Excerpt is the line that it stands in, as it is in the file but
 // for plain secrets, which are blotted out.
 type Problem struct {
 	Line    int    `json:"line"`
@@ -68,6 +68,12 @@ func (e *Errors) Render(w io.Writer, color bool) error {
 	}
 	for _, p := range e.Problems {
 		where := fmt.Sprintf("%s:%d:%d:", printable(e.File), p.Line, p.Column)
+		if p.Line == 0 {
+			where = printable(e.File) + ":"
+			if p.Path != "" && !strings.HasPrefix(p.Message, p.Path) {
+				where += " " + printable(p.Path) + ":"
+			}
+		}
 		fmt.Fprintf(&b, "%s %s\n", paint("1", where), paint("31", printable(p.Message)))
 		if strings.TrimSpace(p.Excerpt) != "" {
 			line, lead := window(p.Excerpt, p.Column)
@@ -144,10 +150,10 @@ func ordered(file string, problems []Problem) *Errors {
 	slices.SortStableFunc(problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	seen := make(map[[3]any]bool, len(problems))
+	seen := make(map[[4]any]bool, len(problems))
 	kept := problems[:0]
 	for _, p := range problems {
-		key := [3]any{p.Line, p.Column, p.Message}
+		key := [4]any{p.Line, p.Column, p.Path, p.Message}
 		if !seen[key] {
 			seen[key] = true
 			kept = append(kept, p)

@@ -2,6 +2,7 @@ package taskfile
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -9,10 +10,21 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+// line says where a node stands, "" of one that stands in no file.
+func line(words string, n *yaml.Node) string {
+	if n.Line == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s %d", words, n.Line)
+}
+
 // fault reports a problem at a node.
 func (p *parser) fault(n *yaml.Node, path, message, hint string) {
 	line, column := 1, 1
-	if n != nil && n.Line > 0 {
+	switch {
+	case p.unplaced:
+		line, column = 0, 0
+	case n != nil && n.Line > 0:
 		line, column = n.Line, n.Column
 	}
 	p.at(line, column, path, message, hint)

@@ -70,7 +70,7 @@ func (p *parser) scheduleList(e entry, taskName string) []task.Schedule {
 		s, where := p.schedule(n, path(i))
 		if name, given := where.fields["name"]; given && !name.bad {
 			if first, taken := names[s.Name]; taken {
-				p.fault(name.node, name.path, fmt.Sprintf("the schedule name %s is used twice: first at line %d", quote(s.Name), first.Line),
+				p.fault(name.node, name.path, fmt.Sprintf("the schedule name %s is used twice%s", quote(s.Name), line(": first at line", first)),
 					"each schedule of a task has a name of its own")
 			} else {
 				names[s.Name] = name.node

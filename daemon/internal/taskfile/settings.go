@@ -88,6 +88,13 @@ func (r *reading) value(n *yaml.Node, at string, s spot, depth int) any {
 		return nil
 	}
 	node := deref(n)
+	if r.p.given[node] {
+		if allowed := r.schema.ask().types(s.place); allowed&typeString == 0 || allowed == typeAny {
+			if as := listOrMapping(node.Value); as != nil {
+				n, node = as, as
+			}
+		}
+	}
 	isSecret := node.Kind != yaml.MappingNode && r.schema.secret(s.place)
 	if isSecret {
 		r.p.hide(node)

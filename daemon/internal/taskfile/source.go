@@ -20,7 +20,12 @@ type Source struct {
 	Name string // shown in errors
 	Dir  string // absolute: where relative paths in settings start from
 	Data []byte
+	// JSON: Data is no file but a document as Document makes it. Its problems have
+	// paths, and no lines.
+	JSON bool
 }
+
+const manySteps = "work that needs more steps than fit here is what controllers that plan are for"
 
 // Examples in hints are of a controller that comes with stepd, and valid as they
 // stand.
@@ -56,8 +61,7 @@ func splitLines(text string) []string {
 // reports what stands in the way of being YAML at all.
 func (p *parser) readDocument(data []byte) *yaml.Node {
 	if len(data) > MaxFile {
-		p.at(1, 1, "", fmt.Sprintf("the file is %d bytes long, at most %d are allowed", len(data), MaxFile),
-			"work that needs more steps than fit here is what controllers that plan are for")
+		p.at(1, 1, "", fmt.Sprintf("the file is %d bytes long, at most %d are allowed", len(data), MaxFile), manySteps)
 		return nil
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))

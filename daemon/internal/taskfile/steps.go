@@ -88,9 +88,9 @@ func (p *parser) stepList(ctx context.Context, e entry, r *stepsReader) ([]task.
 type stepsReader struct {
 	*parser
 	names     map[string]*yaml.Node
-	required  []string // keys that each step has
-	order     int      // of the step before
-	orderLine int      // where that says so
+	required  []string   // keys that each step has
+	order     int        // of the step before
+	orderNode *yaml.Node // where that says so
 }
 
 // step reads one step.
@@ -105,7 +105,7 @@ func (p *stepsReader) step(ctx context.Context, n *yaml.Node, path string) (task
 				return
 			}
 			if first, ok := p.names[s.Name]; ok {
-				p.fault(e.value, path, fmt.Sprintf("the step name %s is used twice: first at line %d", quote(s.Name), first.Line), "each step of a task has a name of its own")
+				p.fault(e.value, path, fmt.Sprintf("the step name %s is used twice%s", quote(s.Name), line(": first at line", first)), "each step of a task has a name of its own")
 				return
 			}
 			p.names[s.Name] = e.value
@@ -140,8 +140,8 @@ func (p *stepsReader) step(ctx context.Context, n *yaml.Node, path string) (task
 	})
 	p.missing(n, path, seen, "the step", p.required...)
 	s.Order = p.nextOrder(given, path)
-	if p.orderLine = n.Line; given.value != nil {
-		p.orderLine = given.value.Line
+	if p.orderNode = n; given.value != nil {
+		p.orderNode = given.value
 	}
 	p.findController(ctx, node)
 	return s, node
@@ -160,7 +160,7 @@ func (p *stepsReader) nextOrder(given entry, path string) int {
 		return p.order
 	}
 	if order < p.order {
-		p.fault(given.value, path+".order", fmt.Sprintf("the order %d is below the order %d of the step before it, at line %d", order, p.order, p.orderLine),
+		p.fault(given.value, path+".order", fmt.Sprintf("the order %d is below the order %d of the step before it%s", order, p.order, line(", at line", p.orderNode)),
 			"list the steps in the order in which they run; steps that may run side by side share an order")
 		return p.order
 	}
