@@ -83,7 +83,7 @@ func TestFaultsOfOverridesNameWhatWasSet(t *testing.T) {
 		{`{"tables.mode": "x", "tables.mod": 1}`, []string{
 			`tables.mode: tables.mode must be one of: data_only, recreate; found the text "x"`, `tables.mod: unknown setting "mod"`}},
 		{`{"table.mode": "x"}`, []string{`table.mode: the task has no step "table"`}},
-		{`{"nosuch": 1}`, nil}, // one of the steps takes anything
+		{`{"nosuch": 1}`, nil},         // one of the steps takes anything
 		{`{"mode": "data_only"}`, nil}, // one of the dumps has none of its own
 		{`{"mail.to": ["x"]}`, []string{`mail.to[0]: mail.to[0] must be a valid email, found x`}},
 		{`{"tables.password": "hunter2"}`, []string{`tables.password: tables.password is a secret and must not be written here`}},
