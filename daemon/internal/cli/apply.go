@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,67 +12,188 @@ import (
 	"github.com/stepd/stepd/daemon/internal/api/client"
 )
 
-type applyOptions struct{ dryRun bool }
+type applyOptions struct{ dryRun, prune, replace bool }
 
 func newApply(e *env) *cobra.Command {
 	var opts applyOptions
 	cmd := &cobra.Command{
-		Use:   "apply FILE...",
+		Use:   "apply FILE|DIR...",
 		Short: "Save the tasks of files: all of them, or none",
-		Long: `Save the tasks of files: all of them, or none when one has a problem.
+		Long: `Save the tasks of files: all of them, or none when one has a problem. Of a directory
+it is all its *.yaml and *.yml files, in the order of their names; hidden files and
+those of directories in it are left out. "-" is the standard input.
 
-A task that exists already is changed; runs that are under way keep the
-definition that they began with. Relative paths in a file start where the file
-is. "-" is the standard input.`,
+A task that exists already is changed and keeps its runs; runs that are under way
+keep the definition that they began with. Relative paths in a file start where the
+file is.
+
+Nothing is replaced silently. A task that came from another file, was made
+otherwise, or was edited since this file was applied is a conflict: what would become
+of it is shown, and asked about where there is somebody to ask. --replace has the
+files win. --prune deletes the tasks that came from files in the directories and that
+no file is there for any more, after asking; --yes answers that.
+
+--dry-run shows what would change: + comes, - goes, ~ becomes another.`,
 		Example: `  stepd apply backup.yaml
-  stepd apply --dry-run tasks.d/*.yaml`,
+  stepd apply --dry-run tasks.d/
+  stepd apply --prune tasks.d/`,
 		Args:              atLeastOne("FILE"),
 		ValidArgsFunction: completeTaskFiles,
 		RunE: e.run(func(ctx context.Context, c *client.Client, args []string) error {
 			return e.apply(ctx, c, args, opts)
 		}),
 	}
-	cmd.Flags().BoolVar(&opts.dryRun, "dry-run", false, "say what would be done, and save nothing")
+	cmd.Flags().BoolVar(&opts.dryRun, "dry-run", false, "show what would change, and save nothing")
+	cmd.Flags().BoolVar(&opts.prune, "prune", false, "delete tasks whose files are gone from the directories")
+	cmd.Flags().BoolVar(&opts.replace, "replace", false, "take over tasks that came from elsewhere or were edited")
 	return cmd
 }
 
 func (e *env) apply(ctx context.Context, c *client.Client, args []string, opts applyOptions) error {
-	files, err := e.taskFiles(args)
+	files, dirs, err := e.taskFiles(args)
 	if err != nil {
 		return err
 	}
-	result, err := c.Apply(ctx, api.ApplyRequest{Files: files, DryRun: opts.dryRun})
+	if !opts.prune {
+		if err := someFiles(files, dirs); err != nil {
+			return err
+		}
+	}
+	request := api.ApplyRequest{Files: files, Replace: opts.replace, DryRun: opts.dryRun}
+	if opts.prune {
+		if len(dirs) == 0 {
+			return withHint(usageError("--prune needs a directory: of files alone nobody can tell which are gone"), "name the directory that holds them, as in: stepd apply --prune tasks.d/")
+		}
+		request.Prune = dirs
+	}
+	if opts.prune && !opts.dryRun {
+		request.DryRun = true
+		would, err := c.Apply(ctx, request)
+		if err != nil {
+			return err
+		}
+		if request.Delete, err = e.pruned(ctx, would); err != nil {
+			return err
+		}
+		request.Prune, request.DryRun = nil, false
+	}
+	result, err := c.Apply(ctx, request)
+	if against := conflicts(err); len(against) > 0 && !request.Replace && e.mayAsk() {
+		e.conflicts(against)
+		ok, asked := e.confirm(ctx, "Have the files replace "+them(len(against), "it", "them")+"?")
+		if asked != nil {
+			return asked
+		}
+		if !ok {
+			return errDeclined
+		}
+		request.Replace = true
+		result, err = c.Apply(ctx, request)
+	}
 	if err != nil {
 		return err
 	}
+	return e.applied(result, opts)
+}
+
+func (e *env) applied(result api.ApplyResult, opts applyOptions) error {
 	if e.json() {
 		return e.printJSON(struct {
 			api.ApplyResult
 			DryRun bool `json:"dry_run"`
 		}{result, opts.dryRun})
 	}
+	p := e.painter(e.Stdout)
+	against := 0
 	for _, a := range result.Tasks {
-		action := a.Action
-		if opts.dryRun && action != "unchanged" {
-			action = "would be " + action
+		line := e.appliedLine(p, a, opts.dryRun)
+		if opts.dryRun {
+			line += changeLines(p, a.Changes, "  ")
 		}
-		next := ""
-		if a.Next != nil {
-			next = ", next run " + stamp(a.Next.Due, a.Next.Timezone)
-		} else if a.Deadline != nil {
-			next = ", " + judged(a.Deadline)
+		if a.Action == "conflict" {
+			against++
 		}
-		if err := e.print(fmt.Sprintf("%s %s (version %d, %s)%s\n", printable(a.Task), action, a.Version, count(a.Steps, "step"), next)); err != nil {
+		if err := e.print(line); err != nil {
 			return err
 		}
 	}
 	switch {
+	case against > 0:
+		e.say("nothing was saved; apply would save nothing either without --replace, which takes over what is a conflict")
 	case opts.dryRun:
 		e.say("nothing was saved")
-	case len(result.Tasks) == 1:
-		e.say("run it: stepd run %s", result.Tasks[0].Task)
+	case len(result.Tasks) == 1 && result.Tasks[0].Action != "deleted" && result.Tasks[0].Steps == 0:
+		e.say("it is a draft: it can be run when it has steps")
+	case len(result.Tasks) == 1 && result.Tasks[0].Action != "deleted":
+		e.say("run it: stepd run %s", printable(result.Tasks[0].Task))
 	}
 	return nil
+}
+
+func (e *env) appliedLine(p painter, a api.Applied, dryRun bool) string {
+	name := p.paint(bold, printable(a.Task))
+	if a.Action == "conflict" {
+		return fmt.Sprintf("%s %s: %s\n", name, p.paint(yellow, "is a conflict"), printable(a.Reason))
+	}
+	action := a.Action
+	if dryRun && action != "unchanged" {
+		action = "would be " + action
+	}
+	if a.Action == "deleted" {
+		return fmt.Sprintf("%s %s (version %d): its file is gone\n", name, action, a.Version)
+	}
+	next := ""
+	if a.Next != nil {
+		next = ", next run " + stamp(a.Next.Due, a.Next.Timezone)
+	} else if a.Deadline != nil {
+		next = ", " + judged(a.Deadline)
+	}
+	return fmt.Sprintf("%s %s (version %d, %s)%s\n", name, action, a.Version, count(a.Steps, "step"), next)
+}
+
+// pruned shows which tasks are to be deleted and asks about them.
+func (e *env) pruned(ctx context.Context, would api.ApplyResult) (list []api.TaskVersion, err error) {
+	var names []string
+	for _, a := range would.Tasks {
+		if a.Action == "deleted" {
+			list = append(list, api.TaskVersion{Task: a.Task, Version: a.Version})
+			names = append(names, printable(a.Task))
+		}
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	if !e.json() {
+		fmt.Fprintf(e.Stderr, "%s of files that are gone: %s\n", count(len(list), "task"), strings.Join(names, ", "))
+	}
+	ok, err := e.confirm(ctx, "Delete "+them(len(list), "it", "them")+"? The runs stay.")
+	if err == nil && !ok {
+		err = errDeclined
+	}
+	return list, err
+}
+
+func them(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+// conflicts are the tasks that an apply was refused for.
+func conflicts(err error) []api.Applied {
+	if fault, ok := errors.AsType[*api.Error](err); ok && fault.Code == api.CodeConflict {
+		return fault.Tasks
+	}
+	return nil
+}
+
+// conflicts shows what stands against an apply, and what it would do to it.
+func (e *env) conflicts(list []api.Applied) {
+	p := e.painter(e.Stderr)
+	for _, a := range list {
+		fmt.Fprintf(e.Stderr, "%s: %s\n%s", p.paint(bold, printable(a.Task)), p.paint(yellow, printable(a.Reason)), changeLines(p, a.Changes, "  "))
+	}
 }
 
 // judged says when an expectation is looked at next.

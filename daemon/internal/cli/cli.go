@@ -109,8 +109,10 @@ type env struct {
 	quiet   bool
 	yes     bool
 	noColor bool
+	actFor  string // the user for whom an administrator acts
 
-	helpFault error // why there is no help for what was asked, which cobra does not hand on
+	cmd       *cobra.Command // that is carried out
+	helpFault error          // why there is no help for what was asked, which cobra does not hand on
 }
 
 const (
@@ -120,7 +122,9 @@ const (
 
 func (e *env) json() bool { return e.output == outputJSON }
 
-func (e *env) client() *client.Client { return &client.Client{Socket: e.socketPath()} }
+func (e *env) client() *client.Client {
+	return &client.Client{Socket: e.socketPath(), ActFor: e.actFor}
+}
 
 // socketPath is the daemon's socket: flag, environment, a daemon of the user's
 // own, the machine's.

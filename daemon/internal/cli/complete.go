@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,6 +35,98 @@ func (e *env) completeTasks(cmd *cobra.Command, args []string, _ string) ([]stri
 		names = append(names, cobra.CompletionWithDesc(t.Name, t.Description))
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeManyTasks goes on where several tasks may be named, each once.
+func (e *env) completeManyTasks(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	all, directive := e.completeTasks(cmd, nil, typed)
+	return slices.DeleteFunc(all, func(name string) bool {
+		name, _, _ = strings.Cut(name, "\t")
+		return slices.Contains(args, name)
+	}), directive
+}
+
+// completeTasksAndFiles offers tasks, and files as soon as a path begins.
+func (e *env) completeTasksAndFiles(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if strings.ContainsRune(typed, '/') {
+		return completeTaskFiles(cmd, args, typed)
+	}
+	return e.completeManyTasks(cmd, args, typed)
+}
+
+// completeStepFlag offers the steps of the task, or of the run's task, that the
+// command line names.
+func (e *env) completeStepFlag(cmd *cobra.Command, flag string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return e.stepsOfTask(cmd, args)
+	})
+}
+
+// completeTaskSteps offers a task and then one step of it.
+func (e *env) completeTaskSteps(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	switch len(args) {
+	case 0:
+		return e.completeTasks(cmd, args, typed)
+	case 1:
+		return e.stepsOfTask(cmd, args)
+	}
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeRunSteps offers a run and then one step of it.
+func (e *env) completeRunSteps(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	switch len(args) {
+	case 0:
+		return e.completeRuns(cmd, args, typed)
+	case 1:
+		return e.stepsOfRun(cmd, args)
+	}
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (e *env) stepsOfTask(cmd *cobra.Command, args []string) ([]string, cobra.ShellCompDirective) {
+	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	if len(args) == 0 {
+		return nil, directive
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
+	defer cancel()
+	name, _, _ := strings.Cut(args[0], "/")
+	t, err := e.client().Task(ctx, name)
+	if err != nil {
+		return nil, directive
+	}
+	var names []string
+	for _, s := range t.Steps {
+		if !slices.Contains(args[1:], s.Name) {
+			names = append(names, cobra.CompletionWithDesc(s.Name, s.Controller))
+		}
+	}
+	return names, directive
+}
+
+// stepsOfRun offers the steps of the run's definition and what runs of those
+// that they planned.
+func (e *env) stepsOfRun(cmd *cobra.Command, args []string) ([]string, cobra.ShellCompDirective) {
+	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	if len(args) == 0 {
+		return nil, directive
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
+	defer cancel()
+	d, err := e.client().Run(ctx, args[0])
+	if err != nil {
+		return nil, directive
+	}
+	var names []string
+	seen := map[string]bool{}
+	for _, s := range append(append(d.Steps, d.Active...), d.Faults...) {
+		if !seen[s.Name] {
+			seen[s.Name] = true
+			names = append(names, cobra.CompletionWithDesc(s.Name, s.Status))
+		}
+	}
+	return names, directive
 }
 
 func (e *env) completeTaskFlag(cmd *cobra.Command, flag string) {
@@ -67,8 +161,9 @@ func (e *env) completeRuns(cmd *cobra.Command, args []string, _ string) ([]strin
 	return e.refs(cmd, args, func(*api.Run) bool { return true })
 }
 
+// completeAliveRuns offers those that can be cancelled, each once.
 func (e *env) completeAliveRuns(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return e.refs(cmd, args, (*api.Run).Alive)
+	return e.refs(cmd, nil, func(r *api.Run) bool { return r.Alive() && !slices.Contains(args, r.Ref) })
 }
 
 func (e *env) refs(cmd *cobra.Command, args []string, want func(*api.Run) bool) ([]string, cobra.ShellCompDirective) {

@@ -21,6 +21,7 @@ const (
 	exitDown        = 5
 	exitRunFailed   = 6
 	exitCancelled   = 7
+	exitConflict    = 8
 	exitInterrupted = 130
 )
 
@@ -30,21 +31,29 @@ func newExitCodes() *cobra.Command {
 		Short: "What the exit codes mean",
 		Long: `Exit codes
 
-    0  it worked; with --follow: the run completed
-    1  it did not work: what was asked for is faulty, unknown or not possible now
-    2  the command line is faulty; nothing was tried
+    0  it worked; with --follow: the run completed, of several runs all of them
+    1  it did not work: what was asked for is faulty, unknown or not possible now,
+       or somebody answered no; of diff: there are differences
+    2  the command line is faulty, or lacks the --yes that nobody is there to give:
+       nothing was done; of diff: whether there are differences could not be told
     3  the run that was followed ended incomplete: work is left, none of it failed
     4  denied: no permission, on the socket or for what was asked
     5  the daemon is not running, or cannot be reached
     6  the run that was followed failed
     7  the run that was followed was cancelled
-  130  interrupted from the keyboard; a run that was followed goes on`,
+    8  a conflict: the task has changed meanwhile, or did not come from this file;
+       nothing was saved
+  130  interrupted from the keyboard; a run that was followed goes on
+
+Of several runs that were followed it is the code of the first that did not
+complete; of several that were to be cancelled, of the first that could not be.`,
 	}
 }
 
 // exitCode is the one map from an error to an exit code.
 func exitCode(err error) int {
 	var end *runEnd
+	var fixed *coded
 	var usage *usage
 	var down *client.DownError
 	var fault *api.Error
@@ -53,6 +62,8 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
+	case errors.As(err, &fixed):
+		return fixed.code
 	case errors.As(err, &end):
 		return end.exitCode()
 	case errors.As(err, &usage):
@@ -68,6 +79,10 @@ func exitCode(err error) int {
 			return exitDenied
 		case api.CodeStopping:
 			return exitDown
+		case api.CodeConflict:
+			return exitConflict
+		case api.CodeConfirm:
+			return exitUsage
 		}
 	}
 	return exitError
@@ -75,6 +90,45 @@ func exitCode(err error) int {
 
 // errInterrupted is a Ctrl-C: nobody has to be told of it.
 var errInterrupted = fmt.Errorf("interrupted: %w", context.Canceled)
+
+// errDeclined and errDifferent have been told already: somebody said no, and
+// the differences are there to see.
+var (
+	errDeclined  = errors.New("nothing was done")
+	errDifferent = errors.New("there are differences")
+)
+
+// coded is an error whose exit code is another one than its kind has.
+type coded struct {
+	error
+	code int
+}
+
+func (c *coded) Unwrap() error { return c.error }
+
+// reported is a fault that has been told to the person already, one of several.
+type reported struct{ error }
+
+func (r *reported) Unwrap() error { return r.error }
+
+// faults collects what goes wrong with some of several things that were named.
+// Each is told at once; err stands for all of them.
+type faults struct{ err error }
+
+// add tells a fault of one of so many things, unless it is the only one, which
+// is told as any other. It is false when the others need not be tried: the daemon
+// is gone.
+func (f *faults) add(e *env, err error, of int) bool {
+	gone := exitCode(err) == exitDown || errors.Is(err, context.Canceled)
+	if of > 1 && !gone && !told(err) {
+		e.report(e.cmd, err)
+		err = &reported{err}
+	}
+	if f.err == nil || gone {
+		f.err = err
+	}
+	return !gone
+}
 
 // usage is a faulty command line.
 type usage struct{ text string }
@@ -113,6 +167,9 @@ func (h *hinted) Unwrap() error { return h.error }
 
 // parts are an error's text and its hint, whoever made it.
 func parts(err error) (text, hint string) {
+	if c, ok := err.(*coded); ok {
+		return parts(c.error)
+	}
 	if h, ok := errors.AsType[*hinted](err); ok {
 		text, inner := parts(h.error)
 		if inner != "" {

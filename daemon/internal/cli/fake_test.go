@@ -18,8 +18,12 @@ type backend struct {
 	api.Backend // of what is not faked
 	mu          sync.Mutex
 	tasks       map[string]*api.Task
+	defs        map[string]*definition
 	runs        map[string]*api.Run
 	empty       bool
+	// meanwhile, when set, is done once before a task is replaced: by somebody else.
+	meanwhile func(*backend)
+	locked    bool // what show needs is held by another
 	// hold, when set, keeps a watched run going until it is closed.
 	hold chan struct{}
 
@@ -42,12 +46,17 @@ func at(seconds int) *time.Time {
 }
 
 func newBackend() *backend {
-	b := &backend{tasks: map[string]*api.Task{}, runs: map[string]*api.Run{}, watched: make(chan string, 64)}
+	b := &backend{tasks: map[string]*api.Task{}, defs: map[string]*definition{}, runs: map[string]*api.Run{}, watched: make(chan string, 64)}
 	for _, name := range []string{"backup", "import", "newsletter", "show"} {
-		b.tasks[name] = &api.Task{Name: name, Status: "ready", MaxParallel: 1, StepCount: 2, Version: 1, CreatedBy: "ada",
-			Dir: "/srv/shop", CreatedAt: then, UpdatedAt: then}
+		def := object{"name": name, "steps": []any{
+			step("tables", "dumptables", object{"settings": object{"dsn": "sqlite:./shop.db"}, "interrupt_on_step_fault": true}),
+			step("archive", "compress", object{"retry": object{"attempts": 3}, "max_execution_time": "10m0s"})}}
+		if name == "backup" {
+			def["description"] = "Nightly backup of the shop"
+		}
+		b.create(name, def, "/srv/shop", "", "ada")
 	}
-	b.tasks["backup"].Description = "Nightly backup of the shop"
+	b.tasks["newsletter"].CreatedBy = "grace"
 	for name, one := range map[string]api.Schedule{"backup": nightly(), "import": hourly()} {
 		t := b.tasks[name]
 		t.Schedules, t.Status, t.NextDue = []api.Schedule{one}, "scheduled", one.NextDue
@@ -114,7 +123,7 @@ func (b *backend) check(files []api.TaskFile) error {
 	var problems []api.Problem
 	for _, f := range files {
 		for i, line := range strings.Split(f.Data, "\n") {
-			if col := strings.Index(line, "fault"); col >= 0 {
+			if col := strings.Index(line, "fault"); col >= 0 && !strings.Contains(line, "_fault") {
 				problems = append(problems, api.Problem{File: f.Name, Line: i + 1, Column: len([]rune(line[:col])) + 1,
 					Message: `there is no key "fault"`, Hint: `did you mean "default"?`, Excerpt: line})
 			}
@@ -143,45 +152,6 @@ func nameIn(f api.TaskFile) string {
 	return strings.TrimSpace(strings.TrimPrefix(first, "name:"))
 }
 
-func (b *backend) Apply(_ context.Context, _ api.Caller, r api.ApplyRequest) (api.ApplyResult, error) {
-	var result api.ApplyResult
-	if err := b.check(r.Files); err != nil {
-		return result, err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, f := range r.Files {
-		name := nameIn(f)
-		a := api.Applied{Task: name, File: f.Name, Action: "created", Version: 1, Steps: strings.Count(f.Data, "controller:")}
-		if old := b.tasks[name]; old != nil {
-			a.Action, a.Version = "changed", old.Version+1
-		}
-		if strings.Contains(f.Data, "schedule:") {
-			a.Next = &upcoming()[1]
-		}
-		if strings.Contains(f.Data, "expect:") {
-			a.Deadline = &api.Deadline{At: *hour(25, 6, 0, 0), Timezone: "UTC", Excused: true}
-		}
-		if !r.DryRun {
-			b.tasks[name] = &api.Task{Name: name, Status: "ready", Dir: f.Dir, Version: a.Version, StepCount: a.Steps, MaxParallel: 1, CreatedAt: then, UpdatedAt: then}
-		}
-		result.Tasks = append(result.Tasks, a)
-	}
-	return result, nil
-}
-
-func (b *backend) Tasks(context.Context, api.TaskQuery) (api.Page[api.Task], error) {
-	var page api.Page[api.Task]
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, name := range []string{"backup", "import", "newsletter", "show"} {
-		if t := b.tasks[name]; t != nil && !b.empty {
-			page.Items = append(page.Items, *t)
-		}
-	}
-	return page, nil
-}
-
 func (b *backend) Task(_ context.Context, name string) (api.Task, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -189,22 +159,7 @@ func (b *backend) Task(_ context.Context, name string) (api.Task, error) {
 	if t == nil || b.empty {
 		return api.Task{}, notFound("there is no task %q", name)
 	}
-	full := *t
-	full.Steps = []api.TaskStep{
-		{Name: "tables", Controller: "dumptables", Settings: json.RawMessage(`{"dsn":"sqlite:./shop.db"}`), Order: 1, InterruptOnStepFault: true},
-		{Name: "archive", Controller: "compress", Order: 2, RetryAttempts: 3, MaxExecutionTime: "10m0s"},
-	}
-	return full, nil
-}
-
-func (b *backend) DeleteTask(_ context.Context, _ api.Caller, name string, _ uint64) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.tasks[name] == nil {
-		return notFound("there is no task %q", name)
-	}
-	delete(b.tasks, name)
-	return nil
+	return *t, nil
 }
 
 func (b *backend) SetDisabled(ctx context.Context, _ api.Caller, name string, disabled bool) (api.Task, error) {
@@ -218,94 +173,6 @@ func (b *backend) SetDisabled(ctx context.Context, _ api.Caller, name string, di
 	return *b.tasks[name], nil
 }
 
-// Start makes a run whose end is in its task's name: import fails, newsletter
-// is left incomplete, show is cancelled, all others complete.
-func (b *backend) Start(ctx context.Context, who api.Caller, r api.RunRequest) (api.Run, error) {
-	t, err := b.Task(ctx, r.Task)
-	if err != nil {
-		return api.Run{}, err
-	}
-	if t.Status == "disabled" {
-		return api.Run{}, &api.Error{Code: api.CodeState, Message: t.Name + " is disabled", Hint: "enable it: stepd task enable " + t.Name}
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	run := &api.Run{Ref: r.Task + "/42", Task: r.Task, Number: 42, Status: "running", Total: 3, StartedBy: who.Name, CreatedAt: then, StartedAt: at(0)}
-	b.runs[run.Ref] = run
-	return *run, nil
-}
-
-func (b *backend) find(ref string) (*api.Run, error) {
-	if !strings.Contains(ref, "/") {
-		for _, n := range []string{"/42", "/5"} {
-			if r := b.runs[ref+n]; r != nil {
-				return r, nil
-			}
-		}
-		return nil, notFound("%s has no runs", ref)
-	}
-	if r := b.runs[ref]; r != nil {
-		return r, nil
-	}
-	return nil, notFound("there is no run %s", ref)
-}
-
-func (b *backend) Cancel(_ context.Context, _ api.Caller, ref string, _ api.CancelRequest) (api.Run, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r, err := b.find(ref)
-	if err != nil {
-		return api.Run{}, err
-	}
-	if !r.Alive() {
-		return api.Run{}, &api.Error{Code: api.CodeState, Message: ref + " is " + r.Status + " already"}
-	}
-	r.CancelRequested = true
-	return *r, nil
-}
-
-func (b *backend) Continue(_ context.Context, _ api.Caller, ref string, _ api.AgainRequest) (api.Run, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r, err := b.find(ref)
-	if err != nil {
-		return api.Run{}, err
-	}
-	if r.Status == "completed" {
-		return api.Run{}, &api.Error{Code: api.CodeState, Message: r.Ref + " is completed, nothing is left of it", Hint: "do it again: stepd restart " + r.Ref}
-	}
-	r.Status, r.Reason, r.EndedAt = "running", "", nil
-	return *r, nil
-}
-
-func (b *backend) Restart(ctx context.Context, who api.Caller, ref string, _ api.AgainRequest) (api.Run, error) {
-	b.mu.Lock()
-	r, err := b.find(ref)
-	b.mu.Unlock()
-	if err != nil {
-		return api.Run{}, err
-	}
-	return b.Start(ctx, who, api.RunRequest{Task: r.Task})
-}
-
-func (b *backend) Runs(_ context.Context, q api.RunQuery) (api.Page[api.Run], error) {
-	var page api.Page[api.Run]
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, ref := range []string{"backup/5", "backup/4", "backup/3", "backup/2", "backup/1"} {
-		r := b.runs[ref]
-		if b.empty || r == nil || q.Task != "" && q.Task != r.Task || q.Status != "" && q.Status != r.Status || q.After != "" && ref >= q.After {
-			continue
-		}
-		if len(page.Items) == q.Limit {
-			page.Next = page.Items[len(page.Items)-1].Ref
-			break
-		}
-		page.Items = append(page.Items, *r)
-	}
-	return page, nil
-}
-
 func (b *backend) Run(_ context.Context, ref string) (api.RunDetail, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -317,6 +184,12 @@ func (b *backend) Run(_ context.Context, ref string) (api.RunDetail, error) {
 		{Name: "tables", Position: "0", Status: "completed", Planned: 2, Progress: 100, Message: "2 tables, 1,234 rows", StartedAt: at(0), EndedAt: at(3)},
 		{Name: "archive", Position: "1", Status: "completed", Progress: 100, Message: "./backups/shop.tar.zst, 1.2 MB", StartedAt: at(3), EndedAt: at(4)},
 	}, Outputs: []api.Output{{Step: "archive", Name: "path", Value: json.RawMessage(`"./backups/shop.tar.zst"`)}}}
+	if r.Status == "running" && r.Number == 5 {
+		d.Steps[1] = api.Step{Name: "archive", Position: "1", Status: "ready"}
+		d.Steps[0] = api.Step{Name: "tables", Position: "0", Status: "running", Planned: 2, Progress: 50, StartedAt: at(0)}
+		d.Active = []api.Step{{Name: "tables/film", Position: "0.1", Status: "running", Attempt: 3, Progress: 50, Note: "film", Counters: map[string]int64{"rows": 500},
+			StartedAt: at(0), Stuck: r.Stuck, IdleSince: at(-60 * 20), LastSaid: "waiting for the lock", LastSaidAt: at(-60 * 21)}}
+	}
 	if r.Status == "failed" {
 		d.Steps[1] = api.Step{Name: "archive", Position: "1", Status: "failed", Error: "no space left on device\nwrote 3 MB", Reason: "error", StartedAt: at(3), EndedAt: at(4)}
 		d.Faults = []api.Step{{Name: "tables/actor", Position: "0.2", Status: "failed", Error: "the table vanished"}}
@@ -377,17 +250,4 @@ func (b *backend) Watch(ctx context.Context, ref string, send func(api.Event) er
 	*run = r
 	b.mu.Unlock()
 	return send(api.Event{Type: "run", Run: r})
-}
-
-func (b *backend) Logs(_ context.Context, ref string, _ api.LogQuery, send func(api.LogLine) error) error {
-	for i, l := range []api.LogLine{
-		{Level: "info", Message: "the run begins"},
-		{Level: "warn", Step: "tables", Message: "a \x1b[31mred\x1b[0m row", Fields: json.RawMessage(`{"table":"film","n":3,"why":"two words"}`)},
-	} {
-		l.Time = then.Add(time.Duration(i) * time.Second)
-		if err := send(l); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/stepd/stepd/daemon/internal/api"
@@ -14,26 +16,81 @@ import (
 
 const stdinName = "<stdin>"
 
-// taskFiles reads what is named on the command line; "-" is the standard input,
-// whose relative paths start in the working directory. All that cannot be read
-// is in the error.
-func (e *env) taskFiles(names []string) ([]api.TaskFile, error) {
-	var files []api.TaskFile
+// taskFiles reads what is named on the command line: files, the task files in
+// directories, and "-", the standard input, whose relative paths start in the
+// working directory. dirs are the directories' absolute paths. A file that is
+// named twice is read once. All that cannot be read is in the error.
+func (e *env) taskFiles(names []string) (files []api.TaskFile, dirs []string, err error) {
 	var faults []error
+	seen := map[string]bool{}
+	read := func(name string) {
+		f, err := e.taskFile(name)
+		switch {
+		case err != nil:
+			faults = append(faults, err)
+		case f.Path == "" || !seen[f.Path]:
+			seen[f.Path] = true
+			files = append(files, f)
+		}
+	}
 	stdin := false
 	for _, name := range names {
 		if name == "-" && stdin {
-			return nil, usageError("the standard input is named twice")
+			return nil, nil, usageError("the standard input is named twice")
 		}
 		stdin = stdin || name == "-"
-		f, err := e.taskFile(name)
-		if err != nil {
-			faults = append(faults, err)
+		if info, err := os.Stat(name); name == "-" || err != nil || !info.IsDir() {
+			read(name)
 			continue
 		}
-		files = append(files, f)
+		dir, err := filepath.Abs(name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("find the directory %s: %w", name, err)
+		}
+		dirs = append(dirs, dir)
+		inside, err := taskFilesIn(name)
+		if err != nil {
+			faults = append(faults, err)
+		}
+		for _, path := range inside {
+			read(path)
+		}
 	}
-	return files, errors.Join(faults...)
+	return files, dirs, errors.Join(faults...)
+}
+
+// taskFilesIn lists the task files of a directory in the order of their names,
+// not those of directories in it. Editors' own files are none: hidden ones, and
+// copies whose names go on behind the ending.
+func taskFilesIn(dir string) ([]string, error) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the directory %s: %w", dir, err)
+	}
+	var paths []string
+	for _, one := range list {
+		if !isTaskFile(one.Name()) || strings.HasPrefix(one.Name(), ".") || strings.HasPrefix(one.Name(), "#") {
+			continue
+		}
+		path := filepath.Join(dir, one.Name())
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			continue
+		}
+		paths = append(paths, path) // one that cannot be looked at is a fault when it is read
+	}
+	return paths, nil
+}
+
+// someFiles is an error when there are no task files in the directories.
+func someFiles(files []api.TaskFile, dirs []string) error {
+	if len(files) > 0 {
+		return nil
+	}
+	return fmt.Errorf("there are no task files in %s: no name ends in .yaml or .yml", strings.Join(dirs, ", "))
+}
+
+func isTaskFile(name string) bool {
+	return slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(name))
 }
 
 func (e *env) taskFile(name string) (api.TaskFile, error) {
@@ -50,7 +107,7 @@ func (e *env) taskFile(name string) (api.TaskFile, error) {
 		case err != nil:
 			return f, err
 		case info.IsDir():
-			return f, fmt.Errorf("%s is a directory: name the files in it, as in %s", name, filepath.Join(name, "*.yaml"))
+			return f, fmt.Errorf("%s is a directory", name)
 		}
 		file, err := os.Open(name)
 		if err != nil {
@@ -74,6 +131,7 @@ func (e *env) taskFile(name string) (api.TaskFile, error) {
 		return f, fmt.Errorf("find the directory of %s: %w", f.Name, err)
 	}
 	if name != "-" {
+		f.Path = abs
 		abs = filepath.Dir(abs)
 	}
 	f.Dir, f.Data = abs, string(data)

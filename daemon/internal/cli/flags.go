@@ -27,6 +27,21 @@ func noEmptyFlags(cmd *cobra.Command) error {
 	return empty
 }
 
+// atMostOneOf refuses flags that were given together and rule each other out.
+func (e *env) atMostOneOf(flags ...string) error {
+	given := ""
+	for _, flag := range flags {
+		if !e.cmd.Flags().Changed(flag) {
+			continue
+		}
+		if given != "" {
+			return withHint(usageError("--%s and --%s are both given", given, flag), "leave one of them out")
+		}
+		given = flag
+	}
+	return nil
+}
+
 // flagError puts what is wrong with a flag into our own words.
 func flagError(err error) error {
 	if missing, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
@@ -38,9 +53,9 @@ func flagError(err error) error {
 	}
 	want := fmt.Sprintf("another value (%v)", errors.Unwrap(invalid))
 	switch invalid.GetFlag().Value.Type() {
-	case "int":
+	case "int", "uint64":
 		want = "a number"
-		if _, err := strconv.Atoi(invalid.GetValue()); errors.Is(err, strconv.ErrRange) {
+		if _, err := strconv.ParseInt(invalid.GetValue(), 10, 64); errors.Is(err, strconv.ErrRange) {
 			want = "a smaller number"
 		}
 	case "bool":

@@ -212,7 +212,7 @@ func TestATerminalSeesBarsAndIsAskedBeforeADeletion(t *testing.T) {
 	if _, after, _ := strings.Cut(out, "locked"); strings.Count(after, "tables/film") > 0 {
 		t.Errorf("a bar outlives its step:\n%q", out)
 	}
-	if out := onTerminal(t, path, "100", answer("n\n"), "task", "delete", "import"); !strings.Contains(out, "nothing was deleted") || b.tasks["import"] == nil {
+	if out := onTerminal(t, path, "100", answer("n\n"), "task", "delete", "import"); !strings.Contains(out, "nothing was done") || b.tasks["import"] == nil {
 		t.Errorf("no is no:\n%s", out)
 	}
 	if out := onTerminal(t, path, "100", answer("y\n"), "task", "delete", "import"); !strings.Contains(out, "import is deleted") || b.tasks["import"] != nil {

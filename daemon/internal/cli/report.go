@@ -14,7 +14,11 @@ import (
 
 // report tells a person, or a program with -o json, what went wrong.
 func (e *env) report(cmd *cobra.Command, err error) {
-	if _, ok := errors.AsType[*runEnd](err); ok || errors.Is(err, errInterrupted) {
+	if told(err) {
+		return
+	}
+	if errors.Is(err, errDeclined) {
+		e.say("%s", errDeclined)
 		return
 	}
 	text, hint := parts(err)
@@ -22,7 +26,8 @@ func (e *env) report(cmd *cobra.Command, err error) {
 	if e.json() {
 		body := api.Error{Code: codeOf(err), Message: text, Hint: hint}
 		if fault != nil {
-			body.Problems = fault.Problems
+			body = *fault
+			body.Message, body.Hint = text, hint
 		}
 		_ = e.printJSON(struct {
 			Error api.Error `json:"error"`
@@ -38,13 +43,44 @@ func (e *env) report(cmd *cobra.Command, err error) {
 		e.specFaults(what, s)
 		return
 	}
+	if w, ok := errors.AsType[*wordFaults](err); ok {
+		e.wordFaults(p, what, w)
+		return
+	}
 	if fault != nil && len(fault.Problems) > 0 {
 		e.problems(p, fault)
 		return
 	}
 	fmt.Fprintf(e.Stderr, "%s: %s\n", what, p.paint(red, block(text)))
+	if fault != nil {
+		e.against(fault)
+	}
 	if hint != "" {
 		fmt.Fprintf(e.Stderr, "  %s\n", block(hint))
+	}
+}
+
+// told reports whether the person knows of the error: how a run ended that they
+// followed, that they interrupted it, what differs.
+func told(err error) bool {
+	if _, ok := errors.AsType[*runEnd](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*reported](err); ok {
+		return true
+	}
+	return errors.Is(err, errInterrupted) || errors.Is(err, errDifferent)
+}
+
+// against shows what stands against a request beyond the words of the error:
+// what has changed meanwhile, or the tasks that are not the files' own.
+func (e *env) against(fault *api.Error) {
+	e.conflicts(fault.Tasks)
+	if len(fault.Changes) > 0 {
+		fmt.Fprintf(e.Stderr, "  what has changed since:\n%s", changeLines(e.painter(e.Stderr), fault.Changes, "    "))
+	}
+	for _, step := range fault.Steps {
+		fmt.Fprintf(e.Stderr, "  %s\n", printable(step))
 	}
 }
 
@@ -65,6 +101,30 @@ func codeOf(err error) api.Code {
 		return "broken_off"
 	}
 	return "error"
+}
+
+// wordFaults shows the faults of what was typed, each with its place in the
+// definition.
+func (e *env) wordFaults(p painter, what string, w *wordFaults) {
+	for _, pr := range w.fault.Problems {
+		where := ""
+		if pr.Path != "" && !strings.Contains(pr.Message, pr.Path) {
+			where = printable(pr.Path) + ": "
+		}
+		fmt.Fprintf(e.Stderr, "%s: %s%s\n", what, where, p.paint(red, block(pr.Message)))
+		if pr.Hint != "" {
+			fmt.Fprintf(e.Stderr, "  %s\n", block(pr.Hint))
+		}
+	}
+}
+
+// tell reports an error at once, so that something can be said behind it.
+func (e *env) tell(err error) error {
+	if told(err) {
+		return err
+	}
+	e.report(e.cmd, err)
+	return &reported{err}
 }
 
 // problems shows every fault of task files in its place.

@@ -27,6 +27,7 @@ in backup/42; TASK alone stands for its newest run.
 		Args:          cobra.ArbitraryArgs,
 		RunE:          e.group,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			e.cmd = cmd
 			if err := noEmptyFlags(cmd); err != nil {
 				return err
 			}
@@ -41,6 +42,7 @@ in backup/42; TASK alone stands for its newest run.
 	f.StringVarP(&e.output, "output", "o", outputText, "text or json")
 	f.BoolVarP(&e.quiet, "quiet", "q", false, "no progress and no messages, only what was asked for")
 	f.BoolVarP(&e.yes, "yes", "y", false, "do not ask for confirmation")
+	f.StringVar(&e.actFor, "as", "", "the user for whom it is done, which administrators alone may say")
 	f.BoolVar(&e.noColor, "no-color", false, "no colours (environment NO_COLOR)")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputText, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.MarkPersistentFlagFilename("socket")
@@ -56,7 +58,8 @@ in backup/42; TASK alone stands for its newest run.
 		showHelp(cmd, args)
 	})
 
-	root.AddGroup(&cobra.Group{ID: "runs", Title: "Runs:"}, &cobra.Group{ID: "tasks", Title: "Tasks:"}, &cobra.Group{ID: "daemon", Title: "The daemon:"})
+	root.AddGroup(&cobra.Group{ID: "runs", Title: "Runs:"}, &cobra.Group{ID: "tasks", Title: "Tasks:"},
+		&cobra.Group{ID: "files", Title: "Task files:"}, &cobra.Group{ID: "daemon", Title: "The daemon:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
@@ -64,9 +67,10 @@ in backup/42; TASK alone stands for its newest run.
 		}
 	}
 	add("runs", newRun(e), newRuns(e), newLogs(e), newCancel(e), newContinue(e), newRestart(e))
-	add("tasks", newValidate(e), newApply(e), newTasks(e), newTask(e), newNext(e), newSchedule(e))
-	add("daemon", newServe(e), newStatus(e), newPlugins(e), newVersion(e))
-	root.AddCommand(newExitCodes(), newSchedulesHelp())
+	add("tasks", newTasks(e), newTask(e), newNext(e), newSchedule(e))
+	add("files", newValidate(e), newApply(e), newDiff(e), newExport(e), newDelete(e))
+	add("daemon", newServe(e), newStatus(e), newPlugins(e), newSecrets(e), newWhoAmI(e), newAudit(e), newVersion(e))
+	root.AddCommand(newExitCodes(), newSchedulesHelp(), newExpressionsHelp(), newPoliciesHelp())
 	return root
 }
 

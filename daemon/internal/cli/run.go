@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -18,41 +20,179 @@ func (o *followOptions) flag(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&o.follow, "follow", "f", false, "watch the run until it has ended; the exit code is the run's")
 }
 
+type runOptions struct {
+	followOptions
+	at, in, step string
+	set          []string
+	priority     int
+	due, all     bool
+}
+
 func newRun(e *env) *cobra.Command {
-	var opts followOptions
+	var opts runOptions
 	cmd := &cobra.Command{
-		Use:   "run NAME",
-		Short: "Start a run of a task, or show one (run show)",
-		Long: `Start a run of a task and print its name, TASK/NUMBER.
+		Use:   "run NAME...",
+		Short: "Start runs of tasks, or show one (run show, run step)",
+		Long: `Start a run of a task and print its name, TASK/NUMBER. Of several tasks all are
+started or none; their runs are carried out one after another in that order, and one
+that fails does not stop the others.
 
-With --follow, watch it until it has ended; the exit code is the run's then.
-Ctrl-C ends the watching, never the run: stepd cancel does that.
+  --due      of each task whose schedules were due since its last completed run began
+  --all      of each task, as far as it can be run
+  --at       later: 18:00, 2026-12-24T18:00; it waits in the queue until then
+  --in       the same as a length of time from now: 90m, 2d
+  --step     of one step of the task alone
+  --set      with another setting for once: of the task as mode=data_only, of a step
+             as tables.mode=data_only. A value is JSON, or else a text: a text that
+             would be JSON is written '"42"'
+  --priority among runs that wait, the highest goes first: -100 to 100
 
-A task that is itself called show is started with: stepd run -- show`,
+With --follow, watch until all have ended; the exit code is then that of the first
+that did not complete. Ctrl-C ends the watching, never the run: stepd cancel does.
+
+A task that is itself called show or step is started with: stepd run -- show`,
 		Example: `  stepd run backup --follow
+  stepd run backup --set tables.mode=data_only --in 2h
+  stepd run --due
   stepd run show backup/42`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if err := exactly("NAME")(cmd, args); err != nil {
-				return err
-			}
-			if name, _, found := strings.Cut(args[0], "/"); found {
-				return withHint(usageError("%s is a run, not a task", args[0]),
-					fmt.Sprintf("to see it: stepd run show %s; to do it again: stepd restart %s; a new run: stepd run %s", args[0], args[0], name))
-			}
-			return nil
+		Args:              opts.args,
+		ValidArgsFunction: e.completeManyTasks,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return e.start(cmd, e.client(), args, opts)
 		},
-		ValidArgsFunction: e.completeTasks,
-		RunE: e.run(func(ctx context.Context, c *client.Client, args []string) error {
-			r, err := c.Start(ctx, api.RunRequest{Task: args[0]})
-			if err != nil {
-				return unknown(ctx, c, args[0], err)
-			}
-			return e.started(ctx, c, r, opts)
-		}),
 	}
 	opts.flag(cmd)
-	cmd.AddCommand(newRunShow(e))
+	f := cmd.Flags()
+	f.StringVar(&opts.at, "at", "", "start it then, by this machine's clock: 18:00 or 2026-12-24T18:00")
+	f.StringVar(&opts.in, "in", "", "start it after this length of time, as 90m or 2d")
+	f.StringVar(&opts.step, "step", "", "carry out this step alone")
+	f.StringArrayVar(&opts.set, "set", nil, "another setting for once, KEY=VALUE or STEP.KEY=VALUE (may be repeated)")
+	f.IntVar(&opts.priority, "priority", 0, "in the queue, -100 to 100, the highest first (default: the task's)")
+	f.BoolVar(&opts.due, "due", false, "each task that was due since its last completed run began")
+	f.BoolVar(&opts.all, "all", false, "each task that can be run")
+	e.completeStepFlag(cmd, "step")
+	cmd.AddCommand(newRunShow(e), newRunStep(e))
 	return cmd
+}
+
+// args wants names of tasks, or a flag that stands for them.
+func (o *runOptions) args(cmd *cobra.Command, args []string) error {
+	switch {
+	case o.due && o.all:
+		return usageError("--due and --all are both given")
+	case o.due || o.all:
+		word := "--due"
+		if o.all {
+			word = "--all"
+		}
+		if len(args) > 0 {
+			return usageHint(cmd, "%q and %s are both given: one of them says what is started", args[0], word)
+		}
+	default:
+		if err := atLeastOne("NAME")(cmd, args); err != nil {
+			return err
+		}
+	}
+	for _, arg := range args {
+		if name, _, found := strings.Cut(arg, "/"); found {
+			return withHint(usageError("%s is a run, not a task", arg),
+				fmt.Sprintf("to see it: stepd run show %s; to do it again: stepd restart %s; a new run: stepd run %s", arg, arg, name))
+		}
+	}
+	if o.at != "" && o.in != "" {
+		return usageError("--at and --in are both given, one of them says when it starts")
+	}
+	if len(args) != 1 {
+		for _, flag := range []string{"at", "in", "step", "set", "priority"} {
+			if cmd.Flags().Changed(flag) {
+				return withHint(usageError("--%s goes with one task", flag), "start the runs one by one")
+			}
+		}
+	}
+	return nil
+}
+
+func (e *env) start(cmd *cobra.Command, c *client.Client, args []string, opts runOptions) error {
+	ctx := cmd.Context()
+	if len(args) != 1 {
+		return e.startBatch(ctx, c, api.BatchRequest{Tasks: args, Due: opts.due, All: opts.all}, opts.followOptions)
+	}
+	request := api.RunRequest{Task: args[0], In: opts.in, Step: opts.step}
+	if cmd.Flags().Changed("priority") {
+		request.Priority = &opts.priority
+	}
+	if opts.at != "" {
+		at, err := moment("at", opts.at, e.Now())
+		if err != nil {
+			return err
+		}
+		request.At = at.Format(time.RFC3339)
+	}
+	if len(opts.set) > 0 {
+		var err error
+		if _, request.Set, err = assignments("--set", opts.set); err != nil {
+			return err
+		}
+	}
+	r, err := c.Start(ctx, request)
+	if err != nil && opts.step != "" {
+		return e.unknownTaskStep(ctx, c, args[0], opts.step, ofWords(err))
+	}
+	if err != nil {
+		return unknown(ctx, c, args[0], ofWords(err))
+	}
+	return e.started(ctx, c, r, opts.followOptions)
+}
+
+// startBatch starts several runs and says which tasks were left out, and why.
+func (e *env) startBatch(ctx context.Context, c *client.Client, request api.BatchRequest, opts followOptions) error {
+	result, err := c.StartBatch(ctx, request)
+	if err != nil {
+		return e.unknownOf(ctx, c, request.Tasks, err)
+	}
+	if e.json() && !opts.follow {
+		return e.printJSON(result)
+	}
+	var refs, left []string
+	for _, one := range result.Runs {
+		if one.Run != nil {
+			refs = append(refs, one.Run.Ref)
+		} else {
+			left = append(left, printable(one.Task)+": "+block(one.Reason))
+		}
+	}
+	for _, line := range left {
+		e.say("left out: %s", line)
+	}
+	if len(refs) == 0 {
+		switch {
+		case request.Due:
+			e.say("nothing is due")
+		default:
+			e.say("nothing was started")
+		}
+		return nil
+	}
+	if !opts.follow {
+		if err := e.print(strings.Join(refs, "\n") + "\n"); err != nil {
+			return err
+		}
+		if len(refs) > 1 {
+			e.say("they are carried out one after another; see them: stepd runs --batch %s", printable(result.Batch))
+		}
+		return nil
+	}
+	var first error
+	for _, ref := range refs {
+		err := e.follow(ctx, c, ref)
+		if _, ended := errors.AsType[*runEnd](err); err != nil && !ended {
+			return err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
 // started shows a run that a command has just set going.
@@ -66,238 +206,30 @@ func (e *env) started(ctx context.Context, c *client.Client, r api.Run, opts fol
 	if err := e.print(r.Ref + "\n"); err != nil {
 		return err
 	}
-	if r.QueuePosition > 0 {
+	switch {
+	case r.NotBefore != nil && r.NotBefore.After(e.Now()):
+		e.say("it starts %s, %s", stamp(*r.NotBefore, ""), ahead(*r.NotBefore, e.Now()))
+	case r.WaitsFor != "":
+		e.say("it waits for %s", block(r.WaitsFor))
+	case r.QueuePosition > 0:
 		e.say("it waits for its turn, %s before it", count(r.QueuePosition-1, "run"))
 	}
 	e.say("watch it: stepd run show %s --follow", r.Ref)
 	return nil
 }
 
-func newRunShow(e *env) *cobra.Command {
-	var opts followOptions
-	cmd := &cobra.Command{
-		Use:   "show REF",
-		Short: "Show a run: how far it is, its steps, what went wrong, what it left",
-		Long: `Show a run: how far it is, its steps, what went wrong and what it left.
-
-REF is TASK/NUMBER, or TASK for its newest run. With --follow, watch it until it
-has ended.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return withHint(usageError("REF is missing: which run is to be shown?"),
-					"the newest run of a task: stepd run show TASK; to start the task called show: stepd run -- show")
-			}
-			return exactly("REF")(cmd, args)
-		},
-		ValidArgsFunction: e.completeRuns,
-		RunE: e.run(func(ctx context.Context, c *client.Client, args []string) error {
-			r, err := c.Run(ctx, args[0])
-			if err != nil {
-				return unknown(ctx, c, args[0], err)
-			}
-			if opts.follow {
-				return e.follow(ctx, c, r.Ref)
-			}
-			if e.json() {
-				return e.printJSON(r)
-			}
-			return e.showRun(r)
-		}),
-	}
-	opts.flag(cmd)
-	return cmd
-}
-
-func (e *env) showRun(d api.RunDetail) error {
-	p := e.painter(e.Stdout)
-	head := p.paint(bold, printable(d.Ref)) + "  " + p.status(d.Status)
-	if d.CancelRequested && d.Alive() {
-		head += ", being cancelled"
-	}
-	progress := ""
-	if d.Alive() {
-		progress = fmt.Sprintf("%.0f %%, %s", d.Progress, tally(&d.Run))
-		if d.ETASeconds != nil {
-			progress += ", " + left(*d.ETASeconds)
-		}
-		if d.QueuePosition > 0 {
-			progress = fmt.Sprintf("number %d in the queue", d.QueuePosition)
-		}
-	} else {
-		progress = tally(&d.Run)
-	}
-	restart := ""
-	if d.RestartOf > 0 {
-		restart = refOf(&d.Run, d.RestartOf)
-	}
-	out := head + "\n" + e.pairs([][2]string{
-		{"reason", block(d.Reason)},
-		{"hook", hookOf(&d.Run)},
-		{"made by", trigger(&d)},
-		{"progress", progress},
-		{"started", e.whenPtr(d.StartedAt) + by(d.StartedBy)},
-		{"ended", e.ended(&d.Run)},
-		{"took", took(&d.Run, e.Now())},
-		{"again", restart},
-		{"hooks", hooks(&d.Run)},
-		{"files", printable(d.WorkDir)},
-	}) + "\n"
-	if err := e.print(out); err != nil {
-		return err
-	}
-	if err := e.table([]string{"STEP", "STATUS", "PROGRESS", "TOOK", "SAYS"}, e.stepRows(d)); err != nil {
-		return err
-	}
-	if len(d.Outputs) > 0 {
-		var rows [][]cell
-		for _, o := range d.Outputs {
-			rows = append(rows, []cell{text(o.Step), text(o.Name), text(string(o.Value))})
-		}
-		if err := e.print("\n"); err != nil {
-			return err
-		}
-		if err := e.table([]string{"OUTPUT OF", "NAME", "VALUE"}, rows); err != nil {
-			return err
-		}
-	}
-	e.whatNext(&d.Run)
-	return nil
-}
-
-// trigger says what made a run, when that was nobody.
-func trigger(d *api.RunDetail) string {
-	at := ""
-	if d.ScheduledFor != nil {
-		at = stamp(*d.ScheduledFor, d.Timezone)
-	}
-	switch {
-	case d.Trigger == "schedule" && at != "":
-		return "the schedule " + printable(d.Schedule) + ", for " + at
-	case d.Trigger == "schedule":
-		return "the schedule " + printable(d.Schedule)
-	case d.Trigger == "on_missed" && at != "":
-		return "on_missed, because no run had completed by " + at + "; its steps are those of on_missed"
-	case d.Trigger == "on_missed":
-		return "on_missed, because no run had completed in time; its steps are those of on_missed"
-	}
-	return ""
-}
-
-// hookOf says whose hook a run is.
-func hookOf(r *api.Run) string {
-	if r.HookOf == 0 {
+// setLine shows the settings that a run has for once.
+func setLine(raw json.RawMessage) string {
+	if len(raw) == 0 {
 		return ""
 	}
-	return printable(r.Trigger) + " of " + refOf(r, r.HookOf)
-}
-
-// hooks names the runs that the ends of a run made.
-func hooks(r *api.Run) string {
-	var refs []string
-	for _, number := range r.Hooks {
-		refs = append(refs, refOf(r, number))
+	var m map[string]json.RawMessage
+	if json.Unmarshal(raw, &m) != nil {
+		return printable(string(raw))
 	}
-	return strings.Join(refs, ", ")
-}
-
-// refOf names another run of the same task.
-func refOf(r *api.Run, number uint64) string { return printable(fmt.Sprintf("%s/%d", r.Task, number)) }
-
-// stepRows shows the steps of the definition, each with those of its planned
-// steps below it that run or failed.
-func (e *env) stepRows(d api.RunDetail) [][]cell {
-	var rows [][]cell
-	seen := map[string]bool{}
-	row := func(s api.Step, indent string) {
-		if seen[s.Position] {
-			return
-		}
-		seen[s.Position] = true
-		says := s.Message
-		switch {
-		case s.Error != "":
-			says = s.Error
-		case says == "" && s.Note != "":
-			says = s.Note
-		case says == "":
-			says = counters(s.Counters)
-		}
-		if s.RetryAt != nil && s.Status == "waiting" {
-			says = "again " + e.when(*s.RetryAt) + ": " + says
-		}
-		if says == "" && s.Planned > 0 {
-			says = count(s.Planned, "planned step")
-		}
-		rows = append(rows, []cell{text(indent + s.Name), status(s.Status), amount(fmt.Sprintf("%.0f %%", s.Progress)), amount(stepTook(&s, e.Now())), text(says)})
+	var parts []string
+	for _, key := range sortedKeys(m) {
+		parts = append(parts, printable(key)+"="+brief(m[key]))
 	}
-	for _, s := range d.Steps {
-		row(s, "")
-		for _, list := range [][]api.Step{d.Active, d.Faults} {
-			for _, sub := range list {
-				if strings.HasPrefix(sub.Position, s.Position+".") {
-					row(sub, "  ")
-				}
-			}
-		}
-	}
-	return rows
-}
-
-func by(who string) string {
-	if who == "" {
-		return ""
-	}
-	return " by " + printable(who)
-}
-
-func (e *env) ended(r *api.Run) string {
-	if r.EndedAt == nil || r.Alive() {
-		return ""
-	}
-	return e.when(*r.EndedAt)
-}
-
-func took(r *api.Run, now time.Time) string {
-	if r.StartedAt == nil {
-		return ""
-	}
-	if r.EndedAt != nil && !r.Alive() {
-		return span(r.EndedAt.Sub(*r.StartedAt))
-	}
-	return span(now.Sub(*r.StartedAt))
-}
-
-func stepTook(s *api.Step, now time.Time) string {
-	switch {
-	case s.StartedAt == nil:
-		return "-"
-	case s.EndedAt != nil:
-		return span(s.EndedAt.Sub(*s.StartedAt))
-	}
-	return span(now.Sub(*s.StartedAt))
-}
-
-// runTime is when a run was last heard of.
-func runTime(r *api.Run) time.Time {
-	for _, t := range []*time.Time{r.EndedAt, r.StartedAt} {
-		if t != nil {
-			return *t
-		}
-	}
-	return r.CreatedAt
-}
-
-// tally counts a run's steps: "6 of 14 steps, 1 failed".
-func tally(r *api.Run) string {
-	s := fmt.Sprintf("%s of %s", number(int64(r.Completed)), count(r.Total, "step"))
-	if r.Completed == r.Total && r.Total > 0 {
-		s = count(r.Total, "step")
-	}
-	if r.Failed > 0 {
-		s += fmt.Sprintf(", %s failed", number(int64(r.Failed)))
-	}
-	if r.Skipped > 0 {
-		s += fmt.Sprintf(", %s skipped", number(int64(r.Skipped)))
-	}
-	return s
+	return strings.Join(parts, ", ")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,81 +13,183 @@ import (
 )
 
 type runsOptions struct {
-	status string
-	limit  int
-}
-
-func runStatuses() []string {
-	return []string{"queued", "running", "completed", "failed", "incomplete", "cancelled"}
+	query        api.RunQuery
+	tasks        []string
+	since, until string
+	limit        int
+	all          bool
 }
 
 func newRuns(e *env) *cobra.Command {
 	var opts runsOptions
+	statuses := api.RunFilters()
 	cmd := &cobra.Command{
-		Use:               "runs [TASK]",
-		Short:             "List the runs of one task or of all, newest first",
-		Args:              atMostOne,
-		ValidArgsFunction: e.completeTasks,
+		Use:   "runs [TASK...]",
+		Short: "List the runs of some tasks or of all, newest first",
+		Long: `List the runs of some tasks or of all, newest first.
+
+--since and --until take how long ago it was, as 90m or 2d, or a time of this
+machine's clock, as 18:00, 2026-12-24 or 2026-12-24T18:00; they go by when a run was
+made. What is asked for with several flags has to fit together.`,
+		Example: `  stepd runs backup --status failed --since 7d
+  stepd runs --status alive
+  stepd runs --trigger schedule --since 00:00`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if slices.Contains(args, "") {
+				return usageHint(cmd, "the name of a task is empty")
+			}
+			return nil
+		},
+		ValidArgsFunction: e.completeManyTasks,
 		RunE: e.run(func(ctx context.Context, c *client.Client, args []string) error {
-			return e.runs(ctx, c, args, opts)
+			opts.tasks = append(args, opts.tasks...)
+			if err := oneOf("status", opts.query.Status, statuses); err != nil {
+				return err
+			}
+			return e.runs(ctx, c, opts)
 		}),
 	}
-	cmd.Flags().StringVar(&opts.status, "status", "", "only those that are "+strings.Join(runStatuses(), ", "))
-	cmd.Flags().IntVarP(&opts.limit, "limit", "n", 20, "how many")
-	_ = cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(runStatuses(), cobra.ShellCompDirectiveNoFileComp))
+	f := cmd.Flags()
+	f.StringArrayVar(&opts.tasks, "task", nil, "only runs of this task (may be repeated)")
+	f.StringVar(&opts.query.Status, "status", "", "only those that are "+strings.Join(statuses, ", "))
+	f.StringVar(&opts.query.Trigger, "trigger", "", "only those made by "+strings.Join(api.Triggers(), ", "))
+	f.StringVar(&opts.query.StartedBy, "by", "", "only those that this user started")
+	f.StringVar(&opts.query.Schedule, "schedule", "", "only those that the schedule of this name made")
+	f.StringVar(&opts.query.Batch, "batch", "", "only those that were started together under this name")
+	f.StringVar(&opts.since, "since", "", "only those made then or later")
+	f.StringVar(&opts.until, "until", "", "only those made before")
+	f.IntVarP(&opts.limit, "limit", "n", 20, "how many")
+	f.BoolVar(&opts.all, "all", false, "all of them")
+	_ = cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(statuses, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("trigger", cobra.FixedCompletions(api.Triggers(), cobra.ShellCompDirectiveNoFileComp))
+	e.completeTaskFlag(cmd, "task")
 	return cmd
 }
 
-func (e *env) runs(ctx context.Context, c *client.Client, args []string, opts runsOptions) error {
+func (e *env) runs(ctx context.Context, c *client.Client, opts runsOptions) error {
+	if err := e.atMostOneOf("limit", "all"); err != nil {
+		return err
+	}
 	if opts.limit < 1 {
 		return usageError("--limit is %d, it must be 1 or more", opts.limit)
 	}
-	if opts.status != "" && !slices.Contains(runStatuses(), opts.status) {
-		err := usageError("--status is %q", opts.status)
-		if near := nearest(opts.status, runStatuses()); near != "" {
-			return withHint(err, "did you mean "+near+"?")
-		}
-		return withHint(err, "it is one of "+strings.Join(runStatuses(), ", "))
+	q := opts.query
+	if err := oneOf("trigger", q.Trigger, api.Triggers()); err != nil {
+		return err
 	}
-	q := api.RunQuery{Status: opts.status}
-	if len(args) > 0 {
-		q.Task = args[0]
+	var err error
+	if opts.since != "" {
+		if q.Since, err = past("since", opts.since, e.Now()); err != nil {
+			return err
+		}
+	}
+	if opts.until != "" {
+		if q.Until, err = past("until", opts.until, e.Now()); err != nil {
+			return err
+		}
+	}
+	if !q.Until.IsZero() && !q.Since.Before(q.Until) {
+		return usageError("--since is %s and --until is %s: nothing lies between them", stamp(q.Since, ""), stamp(q.Until, ""))
+	}
+	limit := opts.limit
+	if opts.all {
+		limit = 0
+	}
+	tasks := opts.tasks
+	if len(tasks) == 0 {
+		tasks = []string{""}
 	}
 	runs := []api.Run{}
 	next := ""
-	for len(runs) < opts.limit {
-		q.Limit = min(opts.limit-len(runs), api.MaxPage)
-		page, err := c.Runs(ctx, q)
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(tasks))) {
+		of := q
+		of.Task = name
+		some, _, more, err := gather(limit, func(after string, n int) (api.Page[api.Run], error) {
+			of.After, of.Limit = after, n
+			return c.Runs(ctx, of)
+		})
 		if err != nil {
-			return unknown(ctx, c, q.Task, err)
+			return unknown(ctx, c, name, err)
 		}
-		runs = append(runs, page.Items...)
-		if q.After, next = page.Next, page.Next; next == "" {
-			break
+		if len(some) == 0 && name != "" {
+			if err := e.noTask(ctx, c, name); err != nil {
+				return err
+			}
+		}
+		runs = append(runs, some...)
+		if more != "" {
+			next = more
+		}
+	}
+	if len(opts.tasks) > 1 {
+		slices.SortStableFunc(runs, func(a, b api.Run) int { return b.CreatedAt.Compare(a.CreatedAt) })
+		if limit > 0 && len(runs) > limit {
+			runs, next = runs[:limit], "more"
 		}
 	}
 	if e.json() {
+		if len(opts.tasks) > 1 {
+			next = "" // it belongs to one of several lists
+		}
 		return e.printJSON(api.Page[api.Run]{Items: runs, Next: next})
 	}
 	if len(runs) == 0 {
-		return e.noRuns(ctx, c, q)
+		e.noRuns(opts)
+		return nil
 	}
-	var rows [][]cell
-	for _, r := range runs {
-		length := took(&r, e.Now())
-		if length == "" {
-			length = "-"
-		}
-		rows = append(rows, []cell{text(r.Ref), status(r.Status), amount(percent(r.Progress)), text(tally(&r)),
-			text(e.whenPtr(r.StartedAt)), amount(length), text(cause(&r)), text(r.Reason)})
-	}
-	if err := e.table([]string{"RUN", "STATUS", "PROGRESS", "STEPS", "STARTED", "TOOK", "BY", "REASON"}, rows); err != nil {
+	if err := e.table(e.runTable(runs)); err != nil {
 		return err
 	}
 	if next != "" {
 		e.say("there are older ones: --limit %d shows more", opts.limit*5)
 	}
 	return nil
+}
+
+// runTable has a column for the time in the queue only where there was one.
+func (e *env) runTable(runs []api.Run) (head []string, rows [][]cell) {
+	head = []string{"RUN", "STATUS", "PROGRESS", "STEPS", "STARTED"}
+	queued := slices.ContainsFunc(runs, func(r api.Run) bool { return r.WaitSeconds != nil && *r.WaitSeconds >= 1 })
+	if queued {
+		head = append(head, "WAITED")
+	}
+	for _, r := range runs {
+		length := took(&r, e.Now())
+		if length == "" {
+			length = "-"
+		}
+		state := status(r.Status)
+		if r.Stuck && r.Alive() {
+			state = cell{text: r.Status + ", stuck", color: red}
+		}
+		row := []cell{text(r.Ref), state, amount(percent(r.Progress)), text(tally(&r)), text(e.whenPtr(r.StartedAt))}
+		if queued {
+			row = append(row, amount(waited(&r)))
+		}
+		rows = append(rows, append(row, amount(length), text(cause(&r)), text(why(&r))))
+	}
+	return append(head, "TOOK", "BY", "REASON"), rows
+}
+
+// why says why a run is as it is.
+func why(r *api.Run) string {
+	switch {
+	case r.Reason != "":
+		return r.Reason
+	case r.Status == "queued" && r.WaitsFor != "":
+		return "waits for " + r.WaitsFor
+	case r.Alive() && r.CancelRequested:
+		return "being cancelled"
+	}
+	return ""
+}
+
+// waited is how long a run was, or has been, in the queue.
+func waited(r *api.Run) string {
+	if r.WaitSeconds == nil {
+		return "-"
+	}
+	return span(time.Duration(*r.WaitSeconds * float64(time.Second)))
 }
 
 // cause is who or what made a run.
@@ -103,23 +206,26 @@ func cause(r *api.Run) string {
 	return r.StartedBy
 }
 
-// noRuns says why a list is empty and what to do. A task that is not there is
-// an error only when it left no runs either.
-func (e *env) noRuns(ctx context.Context, c *client.Client, q api.RunQuery) error {
+// noTask is an error when there is no task of that name. One that was deleted
+// may have left runs, so it is looked for only when there are none.
+func (e *env) noTask(ctx context.Context, c *client.Client, name string) error {
+	_, err := c.Task(ctx, name)
+	return unknown(ctx, c, name, err)
+}
+
+// noRuns says why a list is empty and what to do.
+func (e *env) noRuns(opts runsOptions) {
+	filtered := opts.query != (api.RunQuery{}) || opts.since != "" || opts.until != ""
 	switch {
-	case q.Task != "":
-		if _, err := c.Task(ctx, q.Task); err != nil {
-			return unknown(ctx, c, q.Task, err)
-		}
-		if q.Status == "" {
-			e.say("%s has not run yet: stepd run %s", q.Task, q.Task)
-			return nil
-		}
-		fallthrough
-	case q.Status != "":
-		e.say("there are no runs that are %s", q.Status)
+	case opts.query == (api.RunQuery{Status: opts.query.Status}) && filtered && opts.since+opts.until == "":
+		e.say("there are no runs that are %s", opts.query.Status)
+	case filtered:
+		e.say("there are no such runs")
+	case len(opts.tasks) == 1:
+		e.say("%s has not run yet: stepd run %s", opts.tasks[0], opts.tasks[0])
+	case len(opts.tasks) > 1:
+		e.say("they have not run yet")
 	default:
 		e.say("nothing has run yet: stepd run TASK starts a run, stepd tasks lists the tasks")
 	}
-	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
+	"github.com/stepd/stepd/daemon/internal/api"
 	"github.com/stepd/stepd/daemon/internal/api/server"
 	"github.com/stepd/stepd/daemon/internal/cli"
 )
@@ -124,7 +125,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// daemon start|stop|empty... controls the daemon.
+// daemon start|stop|empty... controls the daemon, and sets what it has.
 func daemonCmd(ts *testscript.TestScript, _ bool, args []string) {
 	d := ts.Value(daemonKey{}).(*daemon)
 	for _, a := range args {
@@ -133,8 +134,22 @@ func daemonCmd(ts *testscript.TestScript, _ bool, args []string) {
 			d.start(ts)
 		case "stop":
 			ts.Check(d.stop())
+		case "fresh": // as in the beginning
+			d.backend = newBackend()
 		case "empty":
 			d.backend.empty = true
+		case "locked": // what show needs is held
+			d.backend.locked = true
+		case "stuck": // backup/5 gives no sign
+			d.backend.runs["backup/5"].Stuck = true
+		case "meanwhile": // somebody changes backup while it is edited
+			d.backend.meanwhile = func(b *backend) {
+				_, err := b.save(api.Caller{Name: "grace"}, "backup", 0, func(def object) error {
+					def["description"] = "Grace was here"
+					return nil
+				})
+				ts.Check(err)
+			}
 		default:
 			ts.Fatalf("daemon %s?", a)
 		}

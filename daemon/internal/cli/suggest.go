@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stepd/stepd/daemon/internal/api"
@@ -59,7 +60,7 @@ func distance(a, b string) int {
 // meant. name is a task's or a ref.
 func unknown(ctx context.Context, c *client.Client, name string, err error) error {
 	fault, ok := errors.AsType[*api.Error](err)
-	if !ok || fault.Code != api.CodeNotFound || fault.Hint != "" {
+	if err == nil || !ok || fault.Code != api.CodeNotFound || fault.Hint != "" {
 		return err
 	}
 	typed, number, isRef := strings.Cut(name, "/")
@@ -93,4 +94,14 @@ func unknown(ctx context.Context, c *client.Client, name string, err error) erro
 		return withHint(err, "there are no tasks yet: stepd apply FILE saves one")
 	}
 	return withHint(err, "the tasks that there are: stepd tasks")
+}
+
+// unknownOf is unknown for an error about one of several names.
+func (e *env) unknownOf(ctx context.Context, c *client.Client, names []string, err error) error {
+	for _, name := range names {
+		if strings.Contains(err.Error(), strconv.Quote(name)) {
+			return unknown(ctx, c, name, err)
+		}
+	}
+	return err
 }

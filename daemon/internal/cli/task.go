@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"strings"
@@ -15,11 +14,11 @@ import (
 func newTask(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "task",
-		Short: "Show, delete, pause, enable or disable one task",
+		Short: "Show, make, change, delete, pause, enable or disable one task",
 		Args:  cobra.ArbitraryArgs,
 		RunE:  e.group,
 	}
-	cmd.AddCommand(newTaskShow(e), newTaskDelete(e), newTaskSet(e, "enable", false), newTaskSet(e, "disable", true),
+	cmd.AddCommand(newTaskShow(e), newTaskCreate(e), newTaskEdit(e), newTaskSet(e), newTaskStep(e), newTaskDelete(e), newTaskEnable(e, "enable", false), newTaskEnable(e, "disable", true),
 		newTaskPause(e), newTaskResume(e))
 	return cmd
 }
@@ -62,11 +61,18 @@ func (e *env) showTask(t api.Task) error {
 		parallel = fmt.Sprintf("%d steps at once", t.MaxParallel)
 	}
 	err := e.print(head + "\n" + e.pairs([][2]string{
-		{"version", fmt.Sprintf("%d, %s", t.Version, e.when(t.UpdatedAt))},
+		{"version", fmt.Sprintf("%d, %s", t.Version, e.when(t.UpdatedAt)) + changedBy(&t)},
 		{"by", printable(t.CreatedBy)},
+		{"starter", printable(strings.Join(t.Starter, ", "))},
+		{"file", taskSource(&t)},
 		{"directory", printable(t.Dir)},
 		{"parallel", parallel},
 		{"time limit", t.MaxExecutionTime},
+		{"priority", priority(t.Priority)},
+		{"runs", atOnce(t.MaxRuns)},
+		{"locks", printable(strings.Join(t.Locks, ", "))},
+		{"log", printable(t.Log)},
+		{"keeps", keeps(t.Keep)},
 		{"settings", printable(string(t.Settings))},
 		{"paused", paused},
 		{"expects", e.expectation(t.Expect)},
@@ -83,7 +89,9 @@ func (e *env) showTask(t api.Task) error {
 			return err
 		}
 	}
-	if err := e.table([]string{"ORDER", "STEP", "CONTROLLER", "LIMITS", "SETTINGS"}, definitionRows(t.Steps)); err != nil {
+	if len(t.Steps) == 0 {
+		e.say("it has no steps yet: stepd task step add %s STEP controller=CONTROLLER", printable(t.Name))
+	} else if err := e.table(definitionHead("STEP"), definitionRows(t.Steps)); err != nil {
 		return err
 	}
 	for _, hook := range []struct {
@@ -96,11 +104,59 @@ func (e *env) showTask(t api.Task) error {
 		if err := e.print("\n"); err != nil {
 			return err
 		}
-		if err := e.table([]string{"ORDER", hook.name, "CONTROLLER", "LIMITS", "SETTINGS"}, definitionRows(hook.steps)); err != nil {
+		if err := e.table(definitionHead(hook.name), definitionRows(hook.steps)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// changedBy says who made the newest version, where that is not who made the task.
+func changedBy(t *api.Task) string {
+	if t.UpdatedBy == "" || t.UpdatedBy == t.CreatedBy {
+		return ""
+	}
+	return by(t.UpdatedBy)
+}
+
+// taskSource is the file that a task came from.
+func taskSource(t *api.Task) string {
+	switch {
+	case t.Source == "":
+		return ""
+	case t.Edited:
+		return printable(t.Source) + ", edited since"
+	}
+	return printable(t.Source)
+}
+
+func atOnce(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d at once", n)
+}
+
+// keeps says which ended runs are kept.
+func keeps(k *api.Keep) string {
+	if k == nil {
+		return ""
+	}
+	var parts []string
+	if k.Runs > 0 {
+		parts = append(parts, count(k.Runs, "run"))
+	}
+	if k.Days > 0 {
+		parts = append(parts, count(k.Days, "day"))
+	}
+	if k.Bytes > 0 {
+		parts = append(parts, size(k.Bytes))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func definitionHead(what string) []string {
+	return []string{"ORDER", what, "CONTROLLER", "LIMITS", "SETTINGS"}
 }
 
 func definitionRows(steps []api.TaskStep) (rows [][]cell) {
@@ -183,10 +239,13 @@ func (e *env) expectation(x *api.Expect) string {
 // stepNotes is what a definition says about retries, limits and faults.
 func stepNotes(s api.TaskStep) string {
 	var notes []string
+	if s.When != "" {
+		notes = append(notes, "when "+s.When)
+	}
 	if s.RetryAttempts > 0 {
 		notes = append(notes, count(s.RetryAttempts, "attempt"))
 	}
-	for _, l := range [][2]string{{"at most ", s.MaxExecutionTime}, {"an attempt at most ", s.AttemptTimeout}, {"silent at most ", s.ProgressTimeout}} {
+	for _, l := range [][2]string{{"at most ", s.MaxExecutionTime}, {"an attempt at most ", s.AttemptTimeout}, {"silent at most ", s.ProgressTimeout}, {"stuck after ", s.StuckAfter}} {
 		if l[1] != "" {
 			notes = append(notes, l[0]+l[1])
 		}
@@ -200,43 +259,7 @@ func stepNotes(s api.TaskStep) string {
 	return strings.Join(notes, ", ")
 }
 
-func newTaskDelete(e *env) *cobra.Command {
-	return &cobra.Command{
-		Use:               "delete NAME",
-		Short:             "Delete a task; its runs stay",
-		Args:              exactly("NAME"),
-		ValidArgsFunction: e.completeTasks,
-		RunE: e.run(func(ctx context.Context, c *client.Client, args []string) error {
-			name := args[0]
-			if !e.yes {
-				// What is not there needs no confirmation.
-				if _, err := c.Task(ctx, name); err != nil {
-					return unknown(ctx, c, name, err)
-				}
-			}
-			ok, err := e.confirm(ctx, fmt.Sprintf("Delete the task %s? Its runs stay.", printable(name)))
-			if err != nil {
-				return err
-			}
-			if !ok {
-				e.say("nothing was deleted")
-				return nil
-			}
-			if err := c.DeleteTask(ctx, name, 0); err != nil {
-				return unknown(ctx, c, name, err)
-			}
-			if e.json() {
-				return e.printJSON(struct {
-					Deleted string `json:"deleted"`
-				}{name})
-			}
-			e.say("%s is deleted", printable(name))
-			return nil
-		}),
-	}
-}
-
-func newTaskSet(e *env, verb string, disabled bool) *cobra.Command {
+func newTaskEnable(e *env, verb string, disabled bool) *cobra.Command {
 	short := "Let a task run again"
 	if disabled {
 		short = "Keep a task from running; a run under way goes on"
@@ -257,29 +280,5 @@ func newTaskSet(e *env, verb string, disabled bool) *cobra.Command {
 			e.say("%s is %s", printable(t.Name), e.painter(e.Stderr).status(t.Status))
 			return nil
 		}),
-	}
-}
-
-// confirm asks on a terminal; elsewhere it takes --yes to go on.
-func (e *env) confirm(ctx context.Context, question string) (bool, error) {
-	if e.yes {
-		return true, nil
-	}
-	if e.json() || !isTerminal(e.Stdin) || !isTerminal(e.Stderr) {
-		return false, withHint(usageError("this needs a confirmation, and there is nobody to ask"), "add --yes when you are sure")
-	}
-	fmt.Fprintf(e.Stderr, "%s [y/N] ", question)
-	answer := make(chan string, 1)
-	go func() { // ends with the process when nobody answers
-		line, _ := bufio.NewReader(e.Stdin).ReadString('\n')
-		answer <- line
-	}()
-	select {
-	case <-ctx.Done():
-		fmt.Fprintln(e.Stderr)
-		return false, ctx.Err()
-	case line := <-answer:
-		line = strings.ToLower(strings.TrimSpace(line))
-		return line == "y" || line == "yes", nil
 	}
 }

@@ -11,15 +11,18 @@ import (
 
 func newValidate(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use:   "validate FILE...",
+		Use:   "validate FILE|DIR...",
 		Short: "Check task files, and save nothing",
 		Long: `Check task files as apply would, settings against the controllers' schemas
 included, and save nothing. Every problem is shown in its place. "-" is the
-standard input.`,
+standard input; of a directory it is all its *.yaml and *.yml files.`,
 		Args:              atLeastOne("FILE"),
 		ValidArgsFunction: completeTaskFiles,
 		RunE: e.run(func(ctx context.Context, c *client.Client, args []string) error {
-			files, err := e.taskFiles(args)
+			files, dirs, err := e.taskFiles(args)
+			if err == nil {
+				err = someFiles(files, dirs)
+			}
 			if err != nil {
 				return err
 			}
