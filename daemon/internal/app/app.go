@@ -21,12 +21,14 @@ import (
 	"github.com/stepd/stepd/daemon/internal/audit"
 	"github.com/stepd/stepd/daemon/internal/config"
 	"github.com/stepd/stepd/daemon/internal/engine"
+	"github.com/stepd/stepd/daemon/internal/expression"
 	"github.com/stepd/stepd/daemon/internal/pluginhost"
 	"github.com/stepd/stepd/daemon/internal/runlog"
 	"github.com/stepd/stepd/daemon/internal/schedule"
 	"github.com/stepd/stepd/daemon/internal/secret"
 	"github.com/stepd/stepd/daemon/internal/store"
 	"github.com/stepd/stepd/daemon/internal/task"
+	"github.com/stepd/stepd/daemon/internal/taskfile"
 )
 
 const (
@@ -158,6 +160,7 @@ func New(o Options) (_ *App, err error) {
 		Store: engineStore{a.store}, Controllers: a.secrets, Clock: clock, RunLog: a.runlog,
 		Workspaces: work, Schedules: engineSchedules{a}, Logger: a.log.Named("engine"),
 		MaxRuns: c.MaxRuns, KeepRuns: c.KeepRuns, KeepDays: c.KeepDays, KeepBytes: c.KeepBytes,
+		Expressions: expression.Language{}, CheckSettings: taskfile.CheckSettings,
 		ControllerLimits: c.ControllerLimits, StuckAfter: c.StuckAfter, Detail: task.Detail(c.RunLog),
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stepd/stepd/daemon/internal/api"
 	"github.com/stepd/stepd/daemon/internal/engine"
+	"github.com/stepd/stepd/daemon/internal/expression"
 	"github.com/stepd/stepd/daemon/internal/schedule"
 	"github.com/stepd/stepd/daemon/internal/task"
 	"github.com/stepd/stepd/daemon/internal/taskfile"
@@ -68,7 +69,7 @@ func (b *backend) parse(ctx context.Context, files []api.TaskFile) ([]task.Task,
 	var problems []api.Problem
 	from := map[string]string{}
 	for _, f := range files {
-		t, err := taskfile.Parse(ctx, taskfile.Source{Name: f.Name, Dir: f.Dir, Data: []byte(f.Data)}, taskfile.Ports{Controllers: b.host, Schedules: schedulePort{b.App}})
+		t, err := taskfile.Parse(ctx, taskfile.Source{Name: f.Name, Dir: f.Dir, Data: []byte(f.Data)}, taskfile.Ports{Controllers: b.host, Schedules: schedulePort{b.App}, Expressions: expression.Language{}})
 		if faults, ok := errors.AsType[*taskfile.Errors](err); ok {
 			problems = append(problems, problemsJSON(faults)...)
 			continue
