@@ -28,6 +28,8 @@ type options struct {
 
 	schedules int
 	cron      bool
+
+	tasks, runs int // of the history
 }
 
 func main() {
@@ -37,8 +39,10 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each pair is measured; the median counts")
 	flag.IntVar(&o.steps, "steps", 100_000, "steps of the long task")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of the parts that run in this process")
-	flag.StringVar(&o.only, "only", "abcde", "which parts to run")
+	flag.StringVar(&o.only, "only", "abcdef", "which parts to run")
 	flag.IntVar(&o.schedules, "schedules", 100_000, "tasks with schedules")
+	flag.IntVar(&o.tasks, "tasks", 10_000, "tasks with a history")
+	flag.IntVar(&o.runs, "runs", 1_000_000, "runs of that history")
 	flag.BoolVar(&o.cron, "cron", false, "be the process in which robfig/cron is measured")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -76,7 +80,7 @@ func run(ctx context.Context, o options) error {
 		run          func(context.Context, options) error
 	}{
 		{"a", "sequential", benchSequential}, {"b", "parallel", benchParallel}, {"c", "long", benchLong}, {"d", "idle", benchIdle},
-		{"e", "schedules", benchSchedules},
+		{"e", "schedules", benchSchedules}, {"f", "history", benchHistory},
 	} {
 		if !strings.Contains(o.only, part.letter) {
 			continue

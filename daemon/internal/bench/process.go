@@ -16,6 +16,9 @@ import (
 	"github.com/stepd/stepd/daemon/internal/api/client"
 )
 
+// startLimit is long: a large database may be checked first.
+const startLimit = 2 * time.Minute
+
 // daemon is a real one, in a process of its own.
 type daemon struct {
 	cmd    *exec.Cmd
@@ -32,11 +35,10 @@ func startDaemon(ctx context.Context, o options, name, plugins string) (*daemon,
 		return nil, err
 	}
 	d := &daemon{cmd, &client.Client{Socket: socket}}
-	for range 200 {
+	for limit := time.Now().Add(startLimit); time.Now().Before(limit) && ctx.Err() == nil; wait(ctx, 5*time.Millisecond) {
 		if _, err := d.client.Status(ctx); err == nil {
 			return d, nil
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	d.stop()
 	return nil, errors.New("the daemon does not answer")
@@ -44,6 +46,12 @@ func startDaemon(ctx context.Context, o options, name, plugins string) (*daemon,
 
 func (d *daemon) stop() {
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
+	_ = d.cmd.Wait()
+}
+
+// kill ends it without a chance to leave anything in order.
+func (d *daemon) kill() {
+	_ = d.cmd.Process.Kill()
 	_ = d.cmd.Wait()
 }
 

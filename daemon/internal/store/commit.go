@@ -156,6 +156,7 @@ func (s *Store) try(batch []*request, freed *bool) (again bool) {
 		settle(batch, err)
 		return false
 	}
+	s.listFree()
 	btx, err := s.db.Begin(true)
 	if err != nil {
 		settle(batch, s.fail(err))

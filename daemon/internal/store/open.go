@@ -154,6 +154,7 @@ func openLocked(o *Options) (*Store, error) {
 		Timeout:         lockPoll,
 		FreelistType:    bolt.FreelistMapType,
 		InitialMmapSize: initialMap,
+		NoFreelistSync:  true, // see listFree
 		OpenFile: func(path string, flag int, mode os.FileMode) (f *os.File, err error) {
 			f, err = openExisting(path, flag, mode)
 			s.file = f

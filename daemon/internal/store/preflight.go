@@ -17,9 +17,10 @@ import (
 )
 
 const (
-	// A check reads the structure to its end and records for this long, so
-	// that a large database does not keep the daemon from starting.
-	preflightRecords = 10 * time.Second
+	// A check reads the structure to its end, and records for what is left of
+	// this, so that a large database does not keep the daemon from starting: some
+	// millions are read in a second. Reading one of the others finds out, too.
+	preflightTime = time.Second
 	// A damaged page can send a check round in circles. An intact database is
 	// read at many times this rate.
 	preflightTimeout = time.Minute
@@ -44,7 +45,8 @@ func (r PreflightReport) String() string {
 }
 
 // Preflight checks a database without changing it: the pages and their order,
-// the schema, and the checksums of records for as long as budget (0: of all).
+// the schema, and the checksums of records until budget has passed, or for a
+// quarter of it where the pages took so long (0: of all).
 // It fails with a *RefusedError that names what is wrong, or a *LockedError.
 //
 // A database that is damaged badly enough ends the whole process with a
@@ -80,6 +82,7 @@ func Preflight(path string, budget time.Duration) (report PreflightReport, err e
 
 func check(btx *bolt.Tx, path string, budget time.Duration) (report PreflightReport, err error) {
 	var faults faults
+	deadline := time.Now().Add(budget)
 	report.Bytes = btx.Size()
 	for err := range btx.Check() {
 		faults.add(err)
@@ -90,7 +93,9 @@ func check(btx *bolt.Tx, path string, budget time.Duration) (report PreflightRep
 	if _, err := readSchema(btx, path); err != nil {
 		return report, err
 	}
-	deadline := time.Now().Add(budget)
+	if least := time.Now().Add(budget / 4); least.After(deadline) {
+		deadline = least
+	}
 	report.All = true
 	for b := range bucketCount {
 		bb := btx.Bucket([]byte(bucketNames[b]))
@@ -156,7 +161,7 @@ func RunPreflight(path string, out io.Writer) int {
 		limit := uint64(preflightMemory + info.Size()/4)
 		_ = unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: limit, Max: limit})
 	}
-	report, err := Preflight(path, preflightRecords)
+	report, err := Preflight(path, preflightTime)
 	if _, locked := errors.AsType[*LockedError](err); locked {
 		fmt.Fprintln(out, err)
 		return exitLocked
@@ -177,7 +182,7 @@ func RunPreflight(path string, out io.Writer) int {
 // an error.
 func (o *Options) preflight(path string) error {
 	if o.PreflightCommand == nil {
-		_, err := Preflight(path, preflightRecords)
+		_, err := Preflight(path, preflightTime)
 		return err
 	}
 	cmd := o.PreflightCommand(path)

@@ -93,6 +93,9 @@ func (s *Store) Close() error {
 	if s.broken {
 		return s.lock.Close() // closing bbolt could wait for ever
 	}
+	if !failed {
+		s.keepFreelist()
+	}
 	err := s.db.Close()
 	if err == nil && !failed {
 		// Without the mark the next start checks the database, no more.
@@ -105,6 +108,23 @@ func (s *Store) Close() error {
 		return fmt.Errorf("close the store: %w", err)
 	}
 	return nil
+}
+
+// maxListed is how many free pages a commit lists: 16 KiB of them.
+const maxListed = 2048
+
+// listFree lets the commits that follow write the list of free pages while that
+// is short. It is as long as what was ever deleted and not used again: after a
+// large deletion it would make each commit slow. Close writes it whole; after
+// another end bbolt makes it anew, from all pages. Only the leader may call it.
+func (s *Store) listFree() { s.db.NoFreelistSync = s.db.Stats().FreePageN > maxListed }
+
+// keepFreelist spares the next start the search for free pages.
+func (s *Store) keepFreelist() {
+	s.db.NoFreelistSync = false
+	if err := s.db.Update(func(*bolt.Tx) error { return nil }); err != nil {
+		s.o.Logger.Debug("the list of free pages was not written; the next start makes it anew", "error", err)
+	}
 }
 
 // Stats are numbers for metrics and measurements.
