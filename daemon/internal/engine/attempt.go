@@ -24,14 +24,15 @@ const (
 // attempt is one try of one step, or of its plan. It is the task.Reporter of
 // its controller.
 type attempt struct {
-	r    *runner
-	lane *lane
-	id   task.Attempt
-	step task.RunStep
-	work task.Work
-	plan bool
-	part float64 // percent of the run that the step is worth
-	told bool    // that it is to end, because its step is cancelled; the runner's
+	r      *runner
+	lane   *lane
+	id     task.Attempt
+	step   task.RunStep
+	work   task.Work
+	plan   bool
+	part   float64 // percent of the run that the step is worth
+	ticket *ticket // its places with the controller; the runner's
+	told   bool    // that it is to end, because its step is cancelled; the runner's
 
 	detailed bool // all that can be told goes into the log
 
@@ -189,6 +190,8 @@ func (a *attempt) close() {
 		stop()
 	}
 	a.endWith(nil)
+	a.r.e.limits.give(a.ticket)
+	a.ticket = nil
 }
 
 // watchSilence ends the attempt when d passes without a sign of progress.

@@ -53,6 +53,7 @@ type Config struct {
 type Engine struct {
 	Config
 	watchers watchers
+	limits   *limiter
 
 	mu       sync.Mutex
 	started  bool
@@ -76,7 +77,7 @@ func New(c Config) (*Engine, error) {
 	if c.Jitter == nil {
 		c.Jitter = fifthEitherWay
 	}
-	return &Engine{Config: c, stopped: make(chan struct{}), queue: newQueue(), runners: map[task.RunID]*runner{}, busy: map[task.RunID]chan struct{}{}}, nil
+	return &Engine{Config: c, stopped: make(chan struct{}), limits: newLimiter(c.ControllerLimits), queue: newQueue(), runners: map[task.RunID]*runner{}, busy: map[task.RunID]chan struct{}{}}, nil
 }
 
 // Start takes up what the last life of the daemon left: runs that were running

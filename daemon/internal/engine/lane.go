@@ -31,6 +31,7 @@ type lane struct {
 	handled    map[task.Position]bool // found under way when the lane was opened
 	restarting bool                   // the session was lost: ends what runs, then plans anew
 
+	ticket *ticket // for its next attempt, where its controller has limits
 	tally  tally
 	booked bool // counts as ended in the run's progress
 }
@@ -89,9 +90,14 @@ func (l *lane) startNext(t *transition) bool {
 	}
 	s, ok := l.nextPlanned()
 	if !ok {
+		l.giveTicket()
 		if l.finished() {
 			l.conclude(t)
 		}
+		return false
+	}
+	if !l.admitted(t) {
+		l.again = slices.Insert(l.again, 0, s)
 		return false
 	}
 	l.start(t, s, false)
@@ -102,9 +108,12 @@ func (l *lane) startNext(t *transition) bool {
 func (l *lane) startTop(t *transition) bool {
 	switch {
 	case len(l.waiting) > 0 || l.running > 0 || l.top.Status.Ended():
+		l.giveTicket()
 		return false
 	case !l.known:
 		l.ask()
+		return false
+	case !l.admitted(t):
 		return false
 	}
 	l.top.Effect = l.info.Effect
@@ -172,7 +181,9 @@ func (l *lane) start(t *transition, s task.RunStep, plan bool) {
 	l.keep(s)
 	l.running++
 	t.put(s)
-	t.starts = append(t.starts, newAttempt(l, s, plan, settings))
+	a := newAttempt(l, s, plan, settings)
+	a.ticket, l.ticket = l.ticket, nil
+	t.starts = append(t.starts, a)
 }
 
 // keep holds on to the step's record where it is the lane's own.

@@ -20,10 +20,11 @@ const (
 // runner carries out one run. All fields without another note belong to the
 // goroutine of main.
 type runner struct {
-	e     *Engine
-	id    task.RunID
-	inbox chan any
-	gone  chan struct{} // closed when main is through and the engine has let go
+	e      *Engine
+	id     task.RunID
+	inbox  chan any
+	nudged chan struct{} // has room for one: something may start that could not before
+	gone   chan struct{} // closed when main is through and the engine has let go
 
 	run         task.Run
 	def         task.Task
@@ -98,7 +99,7 @@ type (
 
 func newRunner(e *Engine, id task.RunID) *runner {
 	return &runner{
-		e: e, id: id, inbox: make(chan any, inboxSize), gone: make(chan struct{}),
+		e: e, id: id, inbox: make(chan any, inboxSize), nudged: make(chan struct{}, 1), gone: make(chan struct{}),
 		attempts: map[task.Position]*attempt{}, timers: map[int]func() bool{},
 	}
 }
@@ -119,6 +120,7 @@ func (r *runner) main() {
 	r.asking, r.stopAsking = context.WithCancel(context.Background())
 	defer func() {
 		r.stopAsking()
+		r.giveTickets()
 		for _, stop := range r.timers {
 			stop()
 		}
@@ -139,6 +141,9 @@ func (r *runner) main() {
 			for _, m := range t.cancels {
 				m.reply <- err
 			}
+			for _, a := range t.starts {
+				a.close() // it never began
+			}
 			r.abandon(err)
 			return
 		}
@@ -150,7 +155,11 @@ func (r *runner) main() {
 		if t = (&transition{}); held {
 			continue
 		}
-		r.handle(t, <-r.inbox)
+		select {
+		case message := <-r.inbox:
+			r.handle(t, message)
+		case <-r.nudged:
+		}
 		// What has come meanwhile shares the commit.
 		for more := true; more; {
 			select {
@@ -295,16 +304,23 @@ func (r *runner) endAttempts(cause error, limit limit) {
 // fill starts what may start now: steps of the lanes in their order, as many
 // as the task allows side by side.
 func (r *runner) fill(t *transition) {
+	defer func() {
+		if r.halt.why != goOn {
+			r.giveTickets()
+		}
+	}()
 	for r.halt.why == goOn {
 		if len(r.lanes) == 0 && !r.nextGroup(t) || r.halt.why != goOn {
 			return // what an earlier life left may halt the run
 		}
 		if len(r.attempts)+len(t.starts) >= r.def.Parallel() {
+			r.giveTickets()
 			return
 		}
 		started := false
 		for _, l := range r.lanes {
 			if err := r.e.Store.Reserve(); err != nil {
+				r.giveTickets()
 				r.pollRoom()
 				return
 			}
@@ -317,7 +333,12 @@ func (r *runner) fill(t *transition) {
 				break // steps start as they stand in the task, whoever answers first
 			}
 		}
-		r.lanes = slices.DeleteFunc(r.lanes, func(l *lane) bool { return l.top.Status.Ended() })
+		r.lanes = slices.DeleteFunc(r.lanes, func(l *lane) bool {
+			if l.top.Status.Ended() {
+				l.giveTicket()
+			}
+			return l.top.Status.Ended()
+		})
 		if !started && len(r.lanes) > 0 {
 			return
 		}

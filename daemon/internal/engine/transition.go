@@ -162,6 +162,9 @@ func (r *runner) show() {
 		for _, s := range l.waiting {
 			r.state.waiting = append(r.state.waiting, l.view(s))
 		}
+		if view, yes := l.standing(); yes {
+			r.state.waiting = append(r.state.waiting, view)
+		}
 	}
 }
 
