@@ -10,7 +10,7 @@ import (
 	"github.com/stepd/stepd/sdk"
 )
 
-const version = "1.1.0"
+const version = "1.2.0"
 
 func main() { sdk.Serve(dump.Plugin(version, engines())) }
 

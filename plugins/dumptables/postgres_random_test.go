@@ -107,7 +107,7 @@ func TestPostgresRandomTablesComeBack(t *testing.T) {
 	old := flag.Lookup("rapid.checks").Value.String()
 	checks := old
 	if old == "100" { // each needs databases of its own
-		checks = "8"
+		checks = "5"
 	}
 	h := serve(t)
 	s, back, client := newStore(t), newStore(t), newStore(t)

@@ -74,7 +74,7 @@ func TestPostgresDumpsAreOfOneMomentWhileOthersWrite(t *testing.T) {
 	t.Parallel()
 	s, moved := vault(t)
 	h := serve(t)
-	for n := range 30 {
+	for n := range 16 {
 		dir := t.TempDir()
 		connections := 1 + n%2
 		start := sdktest.Start{Settings: settings{"dsn": s.dsn(), "target": dir, "connections": connections, "mode": "data_only"}, WorkDir: t.TempDir(), Run: uint64(n + 1)}
@@ -90,7 +90,7 @@ func TestPostgresDumpOfAKilledPluginStartsAgainAsAWhole(t *testing.T) {
 	t.Parallel()
 	s, moved := vault(t)
 	p := startProcess(t)
-	for n := range 10 {
+	for n := range 6 {
 		dir := t.TempDir()
 		connections := 1 + n%2
 		start := sdktest.Start{Settings: settings{"dsn": s.dsn(), "target": dir, "connections": connections, "mode": "data_only"}, WorkDir: t.TempDir(), Run: uint64(n + 1)}
