@@ -13,6 +13,7 @@ import (
 	"github.com/stepd/stepd/daemon/internal/api"
 	"github.com/stepd/stepd/daemon/internal/engine"
 	"github.com/stepd/stepd/daemon/internal/expression"
+	"github.com/stepd/stepd/daemon/internal/runlog"
 	"github.com/stepd/stepd/daemon/internal/schedule"
 	"github.com/stepd/stepd/daemon/internal/task"
 	"github.com/stepd/stepd/daemon/internal/taskfile"
@@ -265,13 +266,12 @@ func (b *backend) Watch(ctx context.Context, ref string, send func(api.Event) er
 }
 
 func (b *backend) Logs(ctx context.Context, ref string, query api.LogQuery, send func(api.LogLine) error) error {
-	follow := query.Follow
 	run, err := b.engine.Find(ref)
 	if err != nil {
 		return apiError(err)
 	}
-	follow = follow && run.Status.Alive()
-	return apiError(b.runlog.Read(ctx, run.Run, follow, func(e task.LogEntry) error {
+	q := runlog.Query{Follow: query.Follow && run.Status.Alive(), Since: query.Since, Tail: query.Tail, Step: query.Step, Level: task.LogLevel(query.Level)}
+	return apiError(b.runlog.Read(ctx, run.Run, q, func(e task.LogEntry) error {
 		return send(api.LogLine{Time: e.Time, Level: string(e.Level), Step: e.Step, Attempt: e.Attempt, Message: e.Message, Fields: e.Fields})
 	}))
 }

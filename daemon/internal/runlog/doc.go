@@ -3,6 +3,11 @@
 //
 //	DIR/TASK/NUMBER.SEGMENT.jsonl      backup/42.0001.jsonl
 //
+// When all segments together get too large the oldest goes. The first file is
+// always there: it says then, in one line, what is gone and where the rest
+// begins. So nobody has to list a directory, in which a task may have the logs of
+// a million runs.
+//
 // Lines are written through a buffer that is flushed within FlushInterval; a
 // crash of the daemon loses at most that, a power cut what the system had not
 // written yet. Logs are for people: what must not be lost is in the store.

@@ -8,9 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +32,7 @@ type Options struct {
 	Dir          string
 	Logger       hclog.Logger
 	SegmentBytes int64 // a new segment is begun above that
-	Segments     int   // of a run that are kept, at least 2
+	Segments     int   // so many times SegmentBytes is what the log of a run may have; at least 2
 }
 
 // Log writes and reads the logs of runs. Its methods may be called from any
@@ -52,7 +50,10 @@ type Log struct {
 type file struct {
 	mu      sync.Mutex
 	path    func(segment int) string
-	segment int
+	first   int // oldest segment that is left
+	segment int // newest
+	gone    *gone
+	before  int64 // bytes of the segments before the newest
 	out     *os.File
 	buffer  *bufio.Writer
 	size    int64
@@ -143,8 +144,8 @@ func (l *Log) Append(run task.Run, entry task.LogEntry) {
 	if f.closed {
 		return
 	}
-	if f.out == nil || f.size > l.SegmentBytes {
-		if err := l.roll(f); err != nil {
+	if f.out == nil || f.size > 0 && f.size+int64(len(line)) >= l.SegmentBytes {
+		if err := l.roll(f, isFresh(run, f)); err != nil {
 			l.report(f, err)
 			return
 		}
@@ -152,6 +153,16 @@ func (l *Log) Append(run task.Run, entry task.LogEntry) {
 	n, err := f.buffer.Write(append(line, '\n'))
 	f.size += int64(n)
 	l.report(f, err)
+}
+
+// isFresh reports whether the run has no log yet: it was never continued, and
+// there is nothing under its first name. Logs of others are looked for.
+func isFresh(run task.Run, f *file) bool {
+	if f.out != nil || !run.QueuedAt.Equal(run.CreatedAt) {
+		return false
+	}
+	_, err := os.Stat(f.path(1))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 func (l *Log) file(run task.Run) *file {
@@ -171,24 +182,33 @@ func (l *Log) paths(run task.Run) func(int) string {
 }
 
 // roll opens the newest segment, or begins the next one. The caller holds f.mu.
-func (l *Log) roll(f *file) error {
+func (l *Log) roll(f *file, fresh bool) error {
 	if f.out != nil {
 		if err := errors.Join(f.buffer.Flush(), f.out.Close()); err != nil {
 			return err
 		}
 		f.out = nil
+		f.before += f.size
+		if err := l.dropOldest(f); err != nil {
+			return err
+		}
 		f.segment++
 	} else {
 		if err := os.MkdirAll(filepath.Dir(f.path(0)), 0o700); err != nil {
 			return err
 		}
-		segments, err := listSegments(f.path)
-		if err != nil {
-			return err
-		}
-		f.segment = 1
-		if len(segments) > 0 {
-			f.segment = segments[len(segments)-1]
+		f.first, f.segment = 1, 1
+		if !fresh {
+			segments, err := find(f.path)
+			if err != nil {
+				return err
+			}
+			if segments.last > 0 {
+				f.first, f.segment, f.gone = segments.first, segments.last, segments.gone
+			}
+			if f.before, err = total(f.path, f.first, f.segment-1); err != nil {
+				return err
+			}
 		}
 	}
 	out, err := os.OpenFile(f.path(f.segment), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
@@ -201,11 +221,6 @@ func (l *Log) roll(f *file) error {
 	}
 	f.out, f.buffer = out, bufio.NewWriterSize(out, bufferSize)
 	f.announce()
-	if old := f.segment - l.Segments; old > 0 {
-		if err := os.Remove(f.path(old)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
 	return nil
 }
 
@@ -268,12 +283,16 @@ func (l *Log) Close(run task.Run) {
 func (l *Log) Remove(run task.Run) error {
 	l.Close(run)
 	path := l.paths(run)
-	segments, err := listSegments(path)
+	segments, err := find(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("remove the log of run %s: %w", run.Ref(), err)
 	}
-	for _, segment := range segments {
-		if err := os.Remove(path(segment)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// The first one goes last: who comes back after a crash finds the others by it.
+	for n := segments.last; n > 0; n-- {
+		if n < segments.first-1 && n > 1 {
+			n = 1 // those between have gone before
+		}
+		if err := os.Remove(path(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove the log of run %s: %w", run.Ref(), err)
 		}
 	}
@@ -283,46 +302,28 @@ func (l *Log) Remove(run task.Run) error {
 // Size is how many bytes the log of a run takes, 0 when there is none.
 func (l *Log) Size(run task.Run) (int64, error) {
 	path := l.paths(run)
-	segments, err := listSegments(path)
+	segments, err := find(path)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("measure the log of run %s: %w", run.Ref(), err)
 	}
-	var size int64
-	for _, segment := range segments {
-		info, err := os.Stat(path(segment))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return 0, fmt.Errorf("measure the log of run %s: %w", run.Ref(), err)
-		}
-		size += info.Size()
+	size, err := total(path, segments.first, segments.last)
+	if err != nil {
+		return 0, fmt.Errorf("measure the log of run %s: %w", run.Ref(), err)
 	}
 	return size, nil
 }
 
-// listSegments finds the segments that are there, oldest first.
-func listSegments(path func(int) string) ([]int, error) {
-	dir, base := filepath.Split(path(0))
-	prefix := strings.TrimSuffix(base, "0000"+suffix)
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var segments []int
-	for _, entry := range entries {
-		middle, ok := strings.CutPrefix(entry.Name(), prefix)
-		if !ok {
+// total is how many bytes those segments have that are there.
+func total(path func(int) string, first, last int) (bytes int64, err error) {
+	for n := first; n <= last; n++ {
+		info, err := os.Stat(path(n))
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		n, err := strconv.Atoi(strings.TrimSuffix(middle, suffix))
-		if err == nil && n > 0 {
-			segments = append(segments, n)
+		if err != nil {
+			return 0, err
 		}
+		bytes += info.Size()
 	}
-	slices.Sort(segments)
-	return segments, nil
+	return bytes, nil
 }
