@@ -18,7 +18,7 @@ func (s *server) Plan(request *stepdv1.PlanRequest, stream stepdv1.Plugin_PlanSe
 	steps := func(list ...*stepdv1.PlannedStep) error {
 		return stream.Send(&stepdv1.PlanResponse{Body: &stepdv1.PlanResponse_Steps{Steps: &stepdv1.PlannedSteps{Steps: list}}})
 	}
-	session := ""
+	session, result := "", &stepdv1.Result{Status: completed}
 	switch set.Mode {
 	case "plan-bad-name":
 		_ = steps(&stepdv1.PlannedStep{Name: "good"}, &stepdv1.PlannedStep{Name: "a/b"})
@@ -40,6 +40,18 @@ func (s *server) Plan(request *stepdv1.PlanRequest, stream stepdv1.Plugin_PlanSe
 		session = "snapshot-1"
 		fallthrough
 	default:
+		if strings.HasPrefix(set.Mode, "leak-") {
+			if set.Mode == "leak-plan-log" {
+				for _, text := range ways(set.Password) {
+					_ = stream.Send(&stepdv1.PlanResponse{Body: &stepdv1.PlanResponse_Log{Log: &stepdv1.Log{Message: text}}})
+				}
+			}
+			var list []*stepdv1.PlannedStep
+			list, session, result = leakPlan(set.Mode, set.Password)
+			if len(list) > 0 && steps(list...) != nil {
+				return nil
+			}
+		}
 		for i := range set.N {
 			if err := steps(&stepdv1.PlannedStep{Name: fmt.Sprintf("part%d", i), Settings: []byte(`{"mode":"none"}`), Order: int32(i), Weight: 2}); err != nil {
 				return err
@@ -47,5 +59,5 @@ func (s *server) Plan(request *stepdv1.PlanRequest, stream stepdv1.Plugin_PlanSe
 		}
 	}
 	return stream.Send(&stepdv1.PlanResponse{Body: &stepdv1.PlanResponse_Done{Done: &stepdv1.PlanDone{
-		Session: session, Result: &stepdv1.Result{Status: completed}}}})
+		Session: session, Result: result}}})
 }

@@ -23,7 +23,7 @@ type server struct {
 	ended []string // runs
 }
 
-const schema = `{"type":"object","properties":{"mode":{"type":"string"},"n":{"type":"integer"}}}`
+const schema = `{"type":"object","properties":{"mode":{"type":"string"},"n":{"type":"integer"},"password":{"type":"string","secret":true}}}`
 
 func (s *server) Describe(ctx context.Context, _ *stepdv1.DescribeRequest) (*stepdv1.DescribeResponse, error) {
 	info := &stepdv1.ControllerInfo{Name: "run", Summary: "Misbehave as told.", Effect: stepdv1.Effect_EFFECT_IDEMPOTENT,
@@ -63,8 +63,9 @@ func (s *server) EndRun(_ context.Context, r *stepdv1.EndRunRequest) (*stepdv1.E
 
 // settings of a step.
 type settings struct {
-	Mode string `json:"mode"`
-	N    int    `json:"n"`
+	Mode     string `json:"mode"`
+	N        int    `json:"n"`
+	Password string `json:"password"`
 }
 
 func (s *server) Execute(stream stepdv1.Plugin_ExecuteServer) error {
@@ -80,6 +81,9 @@ func (s *server) Execute(stream stepdv1.Plugin_ExecuteServer) error {
 	st := &step{server: s, stream: stream, start: start, n: set.N}
 	if set.Mode == "" || set.Mode == "none" {
 		return st.result(stepdv1.Result_STATUS_COMPLETED, "")
+	}
+	if leak, known := leaks[set.Mode]; known {
+		return leak(st, set.Password)
 	}
 	act, known := modes[set.Mode]
 	if !known {

@@ -20,9 +20,12 @@
 //
 // A value is recognised as it is, and in the forms that programs give texts
 // without meaning to hide them: each line of it, escaped as in JSON, Go, URLs,
-// HTML, shells and SQL, in base64 wherever it begins, in hexadecimal, as a list
-// of bytes; also when only its beginning is left where a text was cut. What a
-// controller does to it beyond that, such as taking it apart or compressing it,
-// is not seen. The newest eight values of each secret are looked for, so that
-// one which was changed stays hidden while a plugin still has it.
+// HTML, shells and SQL, in JSON and Go also twice, and each of these in base64
+// wherever it begins, in hexadecimal, and as a list of bytes; also when only its
+// beginning is left where a text was cut. Of a value above 4 KiB, only itself is
+// looked for in the forms of bytes. What a controller does to it beyond that,
+// such as taking it apart or compressing it, is not seen. The newest eight values
+// of each secret are looked for, so that one which was changed stays hidden while
+// a plugin still has it; a daemon that was started again knows those that it has
+// handed out since.
 package secret

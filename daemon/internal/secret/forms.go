@@ -13,6 +13,8 @@ import (
 	"strings"
 )
 
+const maxThorough = 4 << 10 // bytes of a value whose forms are all looked for
+
 // forms are the ways in which programs write a value without meaning to hide
 // it, each once: what a log library, an error with %q, a URL, a header, a shell
 // or SQL statement or a dump of a struct makes of it. What else can be made of
@@ -30,26 +32,31 @@ func forms(value string) []string {
 
 	// A log line in JSON is itself quoted where it is a part of another.
 	once := escapes(plain)
-	all = append(all, once...)
+	texts := append(once, plain)
 	for _, text := range once {
-		all = append(all, escapes(text)...)
+		texts = append(texts, escapes(text)...)
 	}
-
 	for _, encoded := range []string{url.QueryEscape(plain), url.PathEscape(plain), url.UserPassword("", plain).String()[1:]} {
-		all = append(all, encoded, regexp.MustCompile(`%[0-9A-F]{2}`).ReplaceAllStringFunc(encoded, strings.ToLower))
+		texts = append(texts, encoded, regexp.MustCompile(`%[0-9A-F]{2}`).ReplaceAllStringFunc(encoded, strings.ToLower))
 	}
-
-	all = append(all,
+	texts = append(texts,
 		strings.ReplaceAll(plain, `'`, `'\''`), strings.ReplaceAll(plain, `'`, `''`),
 		strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(plain), html.EscapeString(plain))
+	all = append(all, texts...)
 
-	digits := hex.EncodeToString([]byte(plain))
-	all = append(all, digits, strings.ToUpper(digits))
-	numbers := strings.Trim(fmt.Sprint([]byte(plain)), "[]")
-	all = append(all, numbers, strings.ReplaceAll(numbers, " ", ","), strings.ReplaceAll(numbers, " ", ", "))
-
-	for offset := range 3 {
-		all = append(all, base64Within(base64.StdEncoding, plain, offset), base64Within(base64.URLEncoding, plain, offset))
+	// Bytes are shown in these ways, also those of a text that has been escaped;
+	// of large values not all of that is worth its memory.
+	if len(plain) > maxThorough {
+		texts = []string{plain}
+	}
+	slices.Sort(texts)
+	for _, text := range slices.Compact(texts) {
+		digits := hex.EncodeToString([]byte(text))
+		numbers := strings.Trim(fmt.Sprint([]byte(text)), "[]")
+		all = append(all, digits, strings.ToUpper(digits), numbers, strings.ReplaceAll(numbers, " ", ","), strings.ReplaceAll(numbers, " ", ", "))
+		for offset := range 3 {
+			all = append(all, base64Within(base64.StdEncoding, text, offset), base64Within(base64.URLEncoding, text, offset))
+		}
 	}
 
 	slices.Sort(all)

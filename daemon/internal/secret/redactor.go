@@ -134,9 +134,8 @@ func (t *table) find(text string) (found []span) {
 
 // Texts that were cut on their way may end within a value.
 const (
-	cutMark    = " ..."
-	longText   = 1000     // bytes from which on a text may have been cut without a mark
-	longestCut = 16 << 10 // bytes of a value's beginning that are looked for
+	cutMark  = " ..."
+	longText = 1000 // bytes from which on a text may have been cut without a mark
 )
 
 // cutOff finds the beginning of a value at the end of a text that was cut.
@@ -145,12 +144,21 @@ func (t *table) cutOff(text string) (found span, ok bool) {
 	if !marked && len(text) < longText || len(body) < MinValue {
 		return span{}, false
 	}
+	end := body[len(body)-MinValue:]
 	for _, list := range t.starts {
 		for _, p := range list {
-			for n := min(len(p.text)-1, len(body), longestCut); n >= MinValue && n > found.to-found.from; n-- {
+			// Where the text could end within the value, the longest part first.
+			for from := p.text[:len(p.text)-1]; ; {
+				i := strings.LastIndex(from, end)
+				n := i + MinValue
+				if i < 0 || n <= found.to-found.from {
+					break
+				}
 				if strings.HasSuffix(body, p.text[:n]) {
 					found, ok = span{len(body) - n, len(body), p.name}, true
+					break
 				}
+				from = from[:n-1]
 			}
 		}
 	}
