@@ -260,3 +260,53 @@ func TestPostgresRestoreNeedsRolesAndRights(t *testing.T) {
 		t.Errorf("it ended as %v: %s", got.Status, got.Message)
 	}
 }
+
+// The owner of a database, who is no superuser, can dump it, load it into a new
+// database and replace that one again.
+func TestPostgresOwnerNeedsNoSuperuser(t *testing.T) {
+	t.Parallel()
+	s := namedStore(t)
+	s.admin(t, "CREATE ROLE "+s.name+"_shop LOGIN CREATEDB PASSWORD 'geheim'")
+	owner := s.name + "_shop"
+	back := namedStore(t)
+	t.Cleanup(func() {
+		s.admin(t, "DROP DATABASE IF EXISTS "+back.name+" WITH (FORCE)", "DROP DATABASE "+s.name+" WITH (FORCE)", "DROP ROLE "+owner)
+	})
+	s.admin(t, "CREATE DATABASE "+s.name+" OWNER "+owner+" TEMPLATE template0")
+	conn, err := s.server.ConnectAs(t.Context(), owner, "geheim", s.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	for _, statement := range []string{"CREATE EXTENSION pg_trgm", "CREATE SCHEMA sales; CREATE TYPE mood AS ENUM('a'); CREATE TABLE sales.t(id serial PRIMARY KEY, m mood); INSERT INTO sales.t(m) VALUES('a')",
+		"CREATE TABLE u(t int REFERENCES sales.t); INSERT INTO u VALUES(1); CREATE VIEW v AS SELECT * FROM u; SELECT lo_from_bytea(0, 'abc')",
+		"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER tr BEFORE INSERT ON u FOR EACH ROW EXECUTE FUNCTION f()"} {
+		if _, err := conn.PgConn().Exec(t.Context(), statement).ReadAll(); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	h := serve(t)
+	as := func(one *store) settings { return settings{"dsn": one.dsnOf(owner), "password": "geheim"} }
+	dir, _ := s.dumped(t, h, as(s))
+	want := s.content(t)
+	for _, overwrite := range []bool{false, true} {
+		given := as(back)
+		given["overwrite"] = overwrite
+		back.restored(t, h, dir, given)
+		same(t, "restored", want, back.content(t))
+	}
+}
+
+// A new database sorts as the old one does.
+func TestPostgresNewDatabaseHasTheLocale(t *testing.T) {
+	t.Parallel()
+	s := namedStore(t)
+	s.admin(t, "CREATE DATABASE "+s.name+" TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk' LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'")
+	s.do(t, "CREATE TABLE t(x text PRIMARY KEY); INSERT INTO t VALUES('Zoe'),('Äpfel'),('Azur')")
+	h := serve(t)
+	dir, _ := s.dumped(t, h, nil)
+	back := namedStore(t)
+	back.restored(t, h, dir, nil)
+	query := "SELECT datcollate, datctype, to_jsonb(d)->'datlocprovider', coalesce(to_jsonb(d)->'daticulocale', to_jsonb(d)->'datlocale'), (SELECT string_agg(x, ',' ORDER BY x) FROM t) FROM pg_database d WHERE datname = current_database()"
+	same(t, "the locale", s.ask(t, query), back.ask(t, query))
+}
