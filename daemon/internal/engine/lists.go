@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -56,7 +57,7 @@ func (e *Engine) ListTasks(q TaskQuery) (page TaskPage, err error) {
 		page.Total = len(list.rows)
 		rows := list.page(q.Limit)
 		for _, row := range rows {
-			item, err := e.item(rd, row)
+			item, err := e.item(rd, row.name)
 			if err != nil {
 				return err
 			}
@@ -110,26 +111,39 @@ func (e *Engine) fill(rd Reader, list *taskList) error {
 }
 
 // item reads what the page has of the task.
-func (e *Engine) item(rd Reader, row taskRow) (item TaskItem, err error) {
-	item.Task, err = rd.Task(row.Name)
-	if err != nil {
+func (e *Engine) item(rd Reader, name string) (item TaskItem, err error) {
+	s, err := rd.Summary(name)
+	if err := e.legible(err); err != nil {
+		return item, err
+	}
+	if item.Task, err = rd.Task(name); err != nil {
 		if err := e.legible(err); err != nil {
 			return item, err
 		}
-		item.Task = row.known()
+		item.Task = known(name, s)
 	}
-	if row.LastRun == 0 {
+	if s.LastRun == 0 {
 		return item, nil
 	}
-	run, err := rd.Run(row.LastRun)
+	run, err := rd.Run(s.LastRun)
 	if err != nil {
 		if err := e.legible(err); err != nil {
 			return item, err
 		}
-		run = task.Run{ID: row.LastRun, Task: row.Name, Number: row.LastNumber, Status: row.LastStatus}
+		run = task.Run{ID: s.LastRun, Task: name, Number: s.LastNumber, Status: s.LastStatus}
 	}
 	item.Last = &RunView{Run: run}
 	return item, nil
+}
+
+// known is what the summary has of a task that cannot be read.
+func known(name string, s task.Summary) task.Task {
+	t := task.Task{Name: name, CreatedBy: s.CreatedBy, Source: s.Source, Starter: s.Starter,
+		Disabled: s.Disabled, Version: s.Version, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt}
+	if s.Paused {
+		t.Pause = &task.Pause{Until: s.PauseEnds}
+	}
+	return t
 }
 
 // legible lets a list be without what is damaged, and says so in the log.
@@ -170,10 +184,24 @@ type taskList struct {
 	more bool
 }
 
-// taskRow is what a task is sorted by, and what is read of it later.
+// taskRow is what a task is sorted by. There may be very many.
 type taskRow struct {
-	task.Summary
-	at time.Time // what it is sorted by, but for the name; zero: it has none
+	name string
+	at   int64 // nanoseconds; noTime where it has none, or is sorted by the name
+	held int64 // until then its schedules make no runs; noTime: they do
+}
+
+// noTime and forever are no times that anything is sorted by.
+const (
+	noTime  = math.MinInt64
+	forever = math.MaxInt64
+)
+
+func nanoseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return noTime
+	}
+	return t.UnixNano()
 }
 
 func newTaskList(q TaskQuery, now time.Time) (*taskList, error) {
@@ -183,8 +211,8 @@ func newTaskList(q TaskQuery, now time.Time) (*taskList, error) {
 	statuses := append(words(task.TaskStatuses[:]), string(task.RunQueued), string(task.RunRunning))
 	results := append(words(task.RunStatuses[:]), neverRan)
 	err := cmp.Or(
-		known("sort", by, []string{sortName, sortCreated, sortUpdated, sortLastRun, sortNext}),
-		known("status", q.Status, statuses), known("result", q.Result, results))
+		oneOf("sort", by, []string{sortName, sortCreated, sortUpdated, sortLastRun, sortNext}),
+		oneOf("status", q.Status, statuses), oneOf("result", q.Result, results))
 	if err == nil && q.After != "" {
 		list.after, err = readPlace(q.After, list.order())
 	}
@@ -198,8 +226,8 @@ func words[T ~string](list []T) (all []string) {
 	return all
 }
 
-// known refuses a word that is none of those; empty is always known.
-func known(what, word string, all []string) error {
+// oneOf refuses a word that is none of those; empty is always known.
+func oneOf(what, word string, all []string) error {
 	if word == "" || slices.Contains(all, word) {
 		return nil
 	}
@@ -245,14 +273,21 @@ func (l *taskList) selects(s *task.Summary) bool {
 }
 
 func (l *taskList) add(s *task.Summary) {
-	row := taskRow{Summary: *s}
+	row := taskRow{name: s.Name, at: noTime, held: noTime}
 	switch l.by {
 	case sortCreated:
-		row.at = s.CreatedAt
+		row.at = nanoseconds(s.CreatedAt)
 	case sortUpdated:
-		row.at = s.UpdatedAt
+		row.at = nanoseconds(s.UpdatedAt)
 	case sortLastRun:
-		row.at = s.LastAt
+		row.at = nanoseconds(s.LastAt)
+	case sortNext:
+		switch {
+		case s.Disabled || s.Paused && s.PauseEnds.IsZero():
+			row.held = forever
+		case s.Paused:
+			row.held = nanoseconds(s.PauseEnds)
+		}
 	}
 	l.rows = append(l.rows, row)
 }
@@ -263,25 +298,24 @@ func (l *taskList) add(s *task.Summary) {
 func (l *taskList) dueTimes(rd Reader) error {
 	place := make(map[string]*taskRow, len(l.rows))
 	for i := range l.rows {
-		if row := &l.rows[i]; !row.Disabled && !(row.Paused && row.PauseEnds.IsZero()) {
-			place[row.Name] = row
+		if row := &l.rows[i]; row.held != forever {
+			place[row.name] = row
 		}
 	}
-	held := map[string]bool{}
+	var waiting []*taskRow
 	err := rd.DueOrder(func(due time.Time, name string) bool {
-		row := place[name]
-		switch {
-		case row == nil || !row.at.IsZero():
-		case row.Paused && due.Before(row.PauseEnds):
-			held[name] = true
+		switch row, at := place[name], nanoseconds(due); {
+		case row == nil || row.at != noTime:
+		case at < row.held:
+			waiting = append(waiting, row)
 		default:
-			row.at = due
+			row.at = at
 		}
 		return true
 	})
-	for name := range held {
-		if row := place[name]; row.at.IsZero() {
-			row.at = row.PauseEnds
+	for _, row := range waiting {
+		if row.at == noTime {
+			row.at = row.held
 		}
 	}
 	return err
@@ -294,26 +328,25 @@ func (l *taskList) sort() {
 }
 
 func (l *taskList) compare(a, b *taskRow) int {
-	name := strings.Compare(a.Name, b.Name)
+	name := strings.Compare(a.name, b.name)
 	if l.by == sortName {
 		if l.down {
 			return -name
 		}
 		return name
 	}
+	at := cmp.Compare(a.at, b.at)
 	switch {
-	case a.at.IsZero() && b.at.IsZero():
+	case at == 0:
 		return name
-	case a.at.IsZero():
+	case a.at == noTime:
 		return 1
-	case b.at.IsZero():
+	case b.at == noTime:
 		return -1
+	case l.down:
+		return -at
 	}
-	at := a.at.Compare(b.at)
-	if l.down {
-		at = -at
-	}
-	return cmp.Or(at, name)
+	return at
 }
 
 // page is the rows of the page, and whether there are more behind them.
@@ -329,14 +362,4 @@ func (l *taskList) page(limit int) []taskRow {
 	to := min(len(l.rows), from+max(1, limit))
 	l.more = to < len(l.rows)
 	return l.rows[from:to]
-}
-
-// known is what the summary has of a task that cannot be read.
-func (row *taskRow) known() task.Task {
-	t := task.Task{Name: row.Name, CreatedBy: row.CreatedBy, Source: row.Source, Starter: row.Starter,
-		Disabled: row.Disabled, Version: row.Version, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt}
-	if row.Paused {
-		t.Pause = &task.Pause{Until: row.PauseEnds}
-	}
-	return t
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/stepd/stepd/daemon/internal/task"
 )
@@ -22,11 +21,8 @@ func (l *taskList) order() string {
 }
 
 func (l *taskList) place(row taskRow) string {
-	at := ""
-	if !row.at.IsZero() {
-		at = strconv.FormatInt(row.at.UnixNano(), 10)
-	}
-	return base64.RawURLEncoding.EncodeToString([]byte(l.order() + " " + at + " " + row.Name))
+	at := strconv.FormatInt(row.at, 10)
+	return base64.RawURLEncoding.EncodeToString([]byte(l.order() + " " + at + " " + row.name))
 }
 
 func readPlace(text, order string) (*taskRow, error) {
@@ -42,15 +38,11 @@ func readPlace(text, order string) (*taskRow, error) {
 	if parts[0] != order {
 		return nil, fmt.Errorf("%w: the place to go on from is one in the order of %s, not of %s", task.ErrInvalid, parts[0], order)
 	}
-	row := &taskRow{Summary: task.Summary{Name: parts[2]}}
-	if parts[1] != "" {
-		ns, err := strconv.ParseInt(parts[1], 10, 64)
-		if err != nil {
-			return nil, wrong
-		}
-		row.at = time.Unix(0, ns).UTC()
+	at, err := strconv.ParseInt(parts[1], 10, 64)
+	if err != nil {
+		return nil, wrong
 	}
-	return row, nil
+	return &taskRow{name: parts[2], at: at}, nil
 }
 
 // nameMatches reports whether the name has the text as a part, or is what the

@@ -40,6 +40,8 @@ type Reader interface {
 	// Summaries calls fn for each task in the order of names. It reads an index
 	// and no definition.
 	Summaries(fn func(task.Summary) bool) error
+	// Summary is what Summaries has of one task.
+	Summary(name string) (task.Summary, error)
 	// DueOrder calls fn with each due time of a schedule, the earliest first, and
 	// the task. Expectations are no schedules. It reads keys alone.
 	DueOrder(fn func(due time.Time, name string) bool) error

@@ -37,8 +37,8 @@ const maxRunsRead = 2000
 // word that is not known is task.ErrInvalid.
 func (e *Engine) ListRuns(q RunQuery) (list []RunView, next task.RunID, err error) {
 	err = cmp.Or(
-		known("status", q.Status, append(words(task.RunStatuses[:]), statusAlive, statusEnded, statusStuck)),
-		known("trigger", q.Trigger, words(task.Triggers[:])))
+		oneOf("status", q.Status, append(words(task.RunStatuses[:]), statusAlive, statusEnded, statusStuck)),
+		oneOf("trigger", q.Trigger, words(task.Triggers[:])))
 	if err != nil {
 		return nil, 0, err
 	}

@@ -45,7 +45,7 @@ func (tx *Tx) scrubLists(b bucket, k, payload []byte) error {
 			return fault("there are no such runs")
 		}
 	case bucketSummaries:
-		s, err := parseSummary(string(k), payload)
+		s, err := parseSummary(string(k), payload, repeated{})
 		if err != nil {
 			return fault("%v", err)
 		}

@@ -52,16 +52,29 @@ func appendSummary(b []byte, s *task.Summary) []byte {
 	return w
 }
 
-func parseSummary(name string, b []byte) (s task.Summary, err error) {
+// repeated are words that are the same in many records, so that they are copied
+// once.
+type repeated map[string]string
+
+func (r repeated) word(b []byte) string {
+	if word, seen := r[string(b)]; seen {
+		return word
+	}
+	word := string(b)
+	r[word] = word
+	return word
+}
+
+func parseSummary(name string, b []byte, words repeated) (s task.Summary, err error) {
 	s.Name = name
 	err = eachField(b, func(f field) error {
 		switch f.n {
 		case summaryCreatedBy:
-			s.CreatedBy = string(f.text)
+			s.CreatedBy = words.word(f.text)
 		case summarySource:
 			s.Source = string(f.text)
 		case summaryStarter:
-			s.Starter = append(s.Starter, string(f.text))
+			s.Starter = append(s.Starter, words.word(f.text))
 		case summaryDisabled:
 			s.Disabled = f.number != 0
 		case summaryDraft:
@@ -71,7 +84,7 @@ func parseSummary(name string, b []byte) (s task.Summary, err error) {
 		case summaryPauseEnds:
 			s.PauseEnds = instantOf(f.fixed)
 		case summarySchedule:
-			s.Schedules = append(s.Schedules, string(f.text))
+			s.Schedules = append(s.Schedules, words.word(f.text))
 		case summaryVersion:
 			s.Version = uint64(f.number)
 		case summaryCreatedAt:
@@ -144,9 +157,10 @@ func (tx *Tx) Summaries(fn func(task.Summary) bool) error {
 	// Both are in the same order, so that no name is looked up.
 	last, writes := tx.bucket(bucketNewest).Cursor(), tx.writes
 	name, value := last.First()
+	words := repeated{}
 	var passed error
 	err := tx.walk(bucketSummaries, nil, nil, func(k key, payload []byte, damage error) (bool, error) {
-		s, err := tx.summary(k, payload, damage)
+		s, err := tx.summary(k, payload, damage, words)
 		if err != nil {
 			passed = cmp.Or(passed, err)
 			return true, nil
@@ -171,9 +185,32 @@ func (tx *Tx) Summaries(fn func(task.Summary) bool) error {
 	return cmp.Or(err, passed)
 }
 
-func (tx *Tx) summary(k key, payload []byte, damage error) (s task.Summary, err error) {
+// Summary returns what Summaries has of one task, or task.ErrNotFound.
+func (tx *Tx) Summary(name string) (task.Summary, error) {
+	k := key(name)
+	if checkName("task", name) != nil || !tx.has(bucketSummaries, k) {
+		return task.Summary{}, notFound("task %q", name)
+	}
+	payload, damage := tx.get(bucketSummaries, k)
+	s, err := tx.summary(k, payload, damage, repeated{})
+	if err != nil {
+		return s, err
+	}
+	if v := tx.bucket(bucketNewest).Get(k); v != nil {
+		n, err := tx.readNewest(k, v)
+		if err != nil {
+			if n, err = tx.findNewest(name); err != nil {
+				return s, err
+			}
+		}
+		n.into(&s)
+	}
+	return s, nil
+}
+
+func (tx *Tx) summary(k key, payload []byte, damage error, words repeated) (s task.Summary, err error) {
 	if damage == nil {
-		if s, err = parseSummary(string(k), payload); err == nil {
+		if s, err = parseSummary(string(k), payload, words); err == nil {
 			return s, nil
 		}
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -160,11 +161,14 @@ func (tx *Tx) leaveEnded(name string, status task.RunStatus, id task.RunID) erro
 func (tx *Tx) DueOrder(fn func(due time.Time, name string) bool) error {
 	c := tx.bucket(bucketDue).Cursor()
 	for k, _ := c.First(); k != nil; k, _ = c.Next() {
-		due, name, schedule, ok := splitDue(k)
-		if !ok || schedule == task.ExpectName {
+		if len(k) < 8 {
 			continue
 		}
-		if !fn(numberTime(due), name) {
+		name, schedule, ok := bytes.Cut(k[8:], []byte{0})
+		if !ok || string(schedule) == task.ExpectName {
+			continue
+		}
+		if !fn(numberTime(binary.BigEndian.Uint64(k)), string(name)) {
 			return nil
 		}
 	}
