@@ -49,12 +49,12 @@ func (c Caller) MayRun(starter []string) bool {
 
 // Who is how the daemon sees who asks.
 type Who struct {
-	User   string   `json:"user"`
+	User   string   `json:"user"` // name, or the uid in digits
 	UID    uint32   `json:"uid"`
 	GID    uint32   `json:"gid"`
-	Groups []string `json:"groups"`
+	Groups []string `json:"groups"` // names, or the gids in digits
 	Role   Role     `json:"role"`
-	ActFor string   `json:"act_for,omitempty"`
+	ActFor string   `json:"act_for,omitempty"` // user for whom is asked
 }
 
 // Role is what a caller may do: each includes those before it.
@@ -109,20 +109,19 @@ func (r Role) setting() string {
 
 // AuditEntry is one line of the audit log.
 type AuditEntry struct {
-	Time   time.Time `json:"time"`
-	User   string    `json:"user"`
-	UID    uint32    `json:"uid"`
-	GID    uint32    `json:"gid"`
-	PID    int32     `json:"pid"`
-	ActFor string    `json:"act_for,omitempty"`
-	Role   Role      `json:"role"`
-	Action string    `json:"action"`           // "run.start", "task.change" ...
-	Target string    `json:"target,omitempty"` // name of a task, ref of a run
-	// Request is the body as it came, cut to 8 KiB.
-	Request string `json:"request,omitempty"`
-	Result  string `json:"result"`          // "ok", or a Code
-	Error   string `json:"error,omitempty"` // its message
-	Made    string `json:"made,omitempty"`  // ref of the run that was started
+	Time    time.Time `json:"time"` // when the act had ended
+	User    string    `json:"user"`
+	UID     uint32    `json:"uid"`
+	GID     uint32    `json:"gid"`
+	PID     int32     `json:"pid"`
+	ActFor  string    `json:"act_for,omitempty"` // user for whom was asked
+	Role    Role      `json:"role"`
+	Action  string    `json:"action"`            // run.start, task.change ...
+	Target  string    `json:"target,omitempty"`  // name of a task, or a run as TASK/NUMBER
+	Request string    `json:"request,omitempty"` // the body as it came, cut to 8 KiB
+	Result  string    `json:"result"`            // ok, or the code of an error
+	Error   string    `json:"error,omitempty"`   // its message
+	Made    string    `json:"made,omitempty"`    // the run that was started, or several
 }
 
 // AuditQuery selects lines of the audit log, newest first.
@@ -141,11 +140,11 @@ type Secret struct {
 	Name   string   `json:"name"`
 	From   string   `json:"from"`            // "credential", "file /etc/stepd/shop.pw", "directory /etc/stepd/secrets"
 	Error  string   `json:"error,omitempty"` // why it cannot be had now
-	UsedBy []string `json:"used_by"`         // tasks
+	UsedBy []string `json:"used_by"`         // names of tasks
 }
 
 // SecretList is all secrets that are there or referred to.
 type SecretList struct {
 	Secrets  []Secret `json:"secrets"`
-	Warnings []string `json:"warnings,omitempty"`
+	Warnings []string `json:"warnings,omitempty"` // what is wrong with files and directories
 }

@@ -22,6 +22,12 @@ const (
 	CodeInternal Code = "internal"
 )
 
+// Codes lists all of them.
+func Codes() []Code {
+	return []Code{CodeInvalid, CodeNotFound, CodeExists, CodeConflict, CodeState, CodeConfirm, CodeDenied, CodeDiskFull,
+		CodeStopping, CodeTooLarge, CodeBusy, CodeMethod, CodeInternal}
+}
+
 // HTTPStatus is the status that carries the code.
 func (c Code) HTTPStatus() int {
 	switch c {
@@ -45,21 +51,17 @@ func (c Code) HTTPStatus() int {
 	return http.StatusInternalServerError
 }
 
-// Error is every error that the server answers: {"schema":1,"error":{...}}.
+// Error is what went wrong, in an object of its own: {"schema":1,"error":{...}}.
 type Error struct {
 	Code     Code      `json:"code"`
 	Message  string    `json:"message"`
 	Hint     string    `json:"hint,omitempty"`     // what to do
-	Problems []Problem `json:"problems,omitempty"` // of task files
+	Problems []Problem `json:"problems,omitempty"` // of task files and definitions, all at once
 
-	// Of a conflict: the version that the task has now, and what has changed since
-	// the one that the request was made for; of apply, each task that stands
-	// against it.
-	Version uint64    `json:"version,omitempty"`
-	Changes []Change  `json:"changes,omitempty"`
-	Tasks   []Applied `json:"tasks,omitempty"`
-	// Of confirm: the steps that would be done again, the first 20.
-	Steps []string `json:"steps,omitempty"`
+	Version uint64    `json:"version,omitempty"` // of a conflict: the one that the task has now
+	Changes []Change  `json:"changes,omitempty"` // of a conflict: what has changed since the version that the request was made for
+	Tasks   []Applied `json:"tasks,omitempty"`   // of a conflict of apply: each task that stands against it
+	Steps   []string  `json:"steps,omitempty"`   // of confirm: the steps that would be done again, the first 20
 }
 
 func (e *Error) Error() string {
@@ -69,8 +71,8 @@ func (e *Error) Error() string {
 	return e.Message
 }
 
-// ErrorBody is the JSON around an Error.
+// ErrorBody is the answer that is an error.
 type ErrorBody struct {
-	Schema int    `json:"schema"`
+	Schema int    `json:"schema"` // 1
 	Error  *Error `json:"error"`
 }

@@ -7,44 +7,42 @@ import (
 
 // RunRequest starts a run.
 type RunRequest struct {
-	Task string `json:"task"`
-	// At is when it is to start, an instant or a wall-clock time of the daemon's
-	// zone, as in Schedule; In is a duration from now instead, as "2h". Until then
-	// it is queued.
-	At string `json:"at,omitempty"`
-	In string `json:"in,omitempty"`
-	// Step is the one step that is to be carried out.
-	Step string `json:"step,omitempty"`
-	// Set has other settings for once: of the task ("mode") or of a step
-	// ("tables.mode"). Texts are read as in a task file: by the controller's schema.
+	Task string `json:"task"` // its name
+	// When it is to start: an instant, or a wall-clock time of the daemon's zone, as
+	// 2026-12-24T18:00 or 18:00. Until then it is queued.
+	At   string `json:"at,omitempty"`
+	In   string `json:"in,omitempty"`   // the same as a duration from now, as 2h
+	Step string `json:"step,omitempty"` // the one step that is to be carried out; such a run has no hooks
+	// Other settings for once: of the task ("mode") or of a step ("tables.mode").
+	// They are checked as in a task file.
 	Set      map[string]json.RawMessage `json:"set,omitempty"`
-	Priority *int                       `json:"priority,omitempty"`
+	Priority *int                       `json:"priority,omitempty"` // -100 to 100, in place of the task's
 }
 
-// BatchRequest starts several runs, which are carried out one after another.
-// One of the three is set.
+// BatchRequest starts several runs, which are carried out one after another. One
+// of the three is given.
 type BatchRequest struct {
-	Tasks []string `json:"tasks,omitempty"` // in that order; none is started unless all can be
-	Due   bool     `json:"due,omitempty"`   // of each task whose schedules were due since its last completed run began
-	All   bool     `json:"all,omitempty"`   // of each task that can be run
+	Tasks []string `json:"tasks,omitempty"` // their names, in that order; none is started unless all can be
+	Due   bool     `json:"due,omitempty"`   // each task whose schedules were due since its last completed run began
+	All   bool     `json:"all,omitempty"`   // each task that can be run
 }
 
 // BatchResult says what became of each task.
 type BatchResult struct {
-	Batch string    `json:"batch,omitempty"`
+	Batch string    `json:"batch,omitempty"` // name that the runs share; left out: none was started
 	Runs  []Batched `json:"runs"`
 }
 
 // Batched is one task of a batch: the run that was started, or why none was.
 type Batched struct {
-	Task   string `json:"task"`
+	Task   string `json:"task"` // its name
 	Run    *Run   `json:"run,omitempty"`
 	Reason string `json:"reason,omitempty"`
 }
 
 // AgainRequest continues or restarts a run.
 type AgainRequest struct {
-	From   string `json:"from,omitempty"`   // continue: it and what follows is done again; restart: it begins there
+	From   string `json:"from,omitempty"`   // name of a step; continue: it and what follows is done again; restart: it begins there
 	Latest bool   `json:"latest,omitempty"` // by the task as it is today, not as the run is pinned to it
 	Again  bool   `json:"again,omitempty"`  // yes, steps that must not be repeated by themselves too
 }

@@ -76,7 +76,7 @@ func (r *Route) Errors() []api.Code {
 type Kind int
 
 const (
-	Text   Kind = iota // at most api.MaxText bytes
+	Plain  Kind = iota // at most api.MaxText bytes
 	Word               // one of Param.Words
 	Number             // from Param.Min to Param.Max
 	Flag               // 1, true, 0 or false
@@ -118,7 +118,7 @@ func Routes() []Route {
 
 func paged(params ...Param) []Param {
 	return append(params,
-		Param{Name: "after", Description: "Where to go on: `next` of the page before."},
+		Param{Name: "after", Description: "Where to go on: next of the page before."},
 		Param{Name: "limit", Kind: Number, Min: 1, Max: api.MaxPage, Default: api.PageSize, Description: "How many items the page has at most."})
 }
 

@@ -60,7 +60,7 @@ func taskRoutes() []Route {
 			ID: "deleteTask", Tag: tagTasks, Method: http.MethodDelete, Path: api.RouteTask,
 			Summary: "Delete a task", Description: "Its runs and their numbers stay. It is refused while a run of it is alive.",
 			Query:  []Param{version("Delete it only when it has that version.")},
-			Answer: Done{}, Codes: []api.Code{api.CodeConflict, api.CodeState}, Role: api.RoleAdmin, Action: "task.delete",
+			Answer: api.Done{}, Codes: []api.Code{api.CodeConflict, api.CodeState}, Role: api.RoleAdmin, Action: "task.delete",
 			Example: Example{Path: "/v1/tasks/backup?version=3"},
 		},
 		{
@@ -100,9 +100,6 @@ func taskRoutes() []Route {
 		},
 	}
 }
-
-// Done is the answer to what has none of its own.
-type Done struct{}
 
 const tagSteps = "Steps of a task"
 

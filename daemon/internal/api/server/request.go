@@ -158,6 +158,9 @@ func (s *Server) write(w http.ResponseWriter, status int, v any) {
 func (s *Server) send(w http.ResponseWriter, status int, contentType string, text []byte) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.opts.WriteTimeout))
 	w.Header().Set("Content-Type", contentType)
+	if contentType == api.TypeHTML {
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(text) // the client is gone, and nobody is left to tell
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/stepd/stepd/daemon/internal/api"
 	"github.com/stepd/stepd/daemon/internal/api/openapi"
@@ -43,8 +44,8 @@ func (s *Server) endpoints() map[string]endpoint {
 		"getLogs":    {stream: s.logs},
 		"watchRun":   {stream: s.watchRun},
 		"watchRuns":  {stream: s.watchAll},
-		"getOpenAPI": {text: openapi.JSON},
-		"getDocs":    {text: openapi.HTML},
+		"getOpenAPI": {text: sync.OnceValues(openapi.JSON)},
+		"getDocs":    {text: sync.OnceValues(openapi.HTML)},
 	}
 	for id, h := range answers {
 		all[id] = endpoint{answer: h}

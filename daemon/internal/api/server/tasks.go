@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/stepd/stepd/daemon/internal/api"
-	"github.com/stepd/stepd/daemon/internal/api/openapi"
 )
 
 func (s *Server) tasks(r *request) (any, error) {
@@ -81,7 +80,7 @@ func (s *Server) deleteTask(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openapi.Done{}, s.backend.DeleteTask(r.ctx(), r.who, r.path("name"), q.version())
+	return api.Done{}, s.backend.DeleteTask(r.ctx(), r.who, r.path("name"), q.version())
 }
 
 func (s *Server) definition(r *request) (any, error) {
