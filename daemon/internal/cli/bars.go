@@ -183,6 +183,9 @@ func runBar(r *api.Run) bar {
 	}
 	if r.Status == "queued" {
 		b.details = "waits for its turn"
+		if r.WaitsFor != "" {
+			b.details = "waits for " + printable(r.WaitsFor)
+		}
 	} else if r.ETASeconds != nil {
 		b.left = left(*r.ETASeconds)
 	}
@@ -195,6 +198,9 @@ func stepBar(s *api.Step) bar {
 		b.left = left(*s.ETASeconds)
 	}
 	var details []string
+	if s.Stuck {
+		details = append(details, "stuck")
+	}
 	if s.Attempt > 1 {
 		details = append(details, fmt.Sprintf("attempt %d", s.Attempt))
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -79,9 +80,9 @@ func (e *env) again(ctx context.Context, fault *api.Error) error {
 	if !e.mayAsk() {
 		return withHint(fault, "add --yes when you are sure")
 	}
-	e.say("%s:", block(fault.Message))
-	for _, step := range fault.Steps {
-		e.say("  %s", printable(step))
+	if !e.json() && !(e.quiet && e.yes) {
+		fmt.Fprintf(e.Stderr, "%s:\n", block(fault.Message))
+		e.against(fault)
 	}
 	ok, err := e.confirm(ctx, "Do "+them(len(fault.Steps), "it", "them")+" again?")
 	if err == nil && !ok {

@@ -220,6 +220,78 @@ func TestATerminalSeesBarsAndIsAskedBeforeADeletion(t *testing.T) {
 	}
 }
 
+// What stands against an apply, or would be done twice, is shown on a terminal
+// and asked about.
+func TestATerminalIsAskedBeforeAnythingIsReplacedOrRepeated(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "s")
+	b := newBackend()
+	defer listen(t, path, b)()
+	file := filepath.Join(dir, "good.yaml")
+	if err := os.WriteFile(file, []byte("name: good\ndescription: File\nsteps: [{controller: noop}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	answer := func(line string) func(*told, io.Writer) {
+		return func(seen *told, in io.Writer) {
+			seen.await(t, "[y/N]")
+			_, _ = io.WriteString(in, line)
+		}
+	}
+	has := func(out string, want ...string) {
+		t.Helper()
+		for _, w := range want {
+			if !strings.Contains(out, w) {
+				t.Errorf("no %q on the terminal:\n%q", w, out)
+			}
+		}
+	}
+	onTerminal(t, path, "100", nil, "apply", file)
+	onTerminal(t, path, "100", nil, "task", "set", "good", "description=Hand")
+	out := onTerminal(t, path, "100", answer("n\n"), "apply", file)
+	has(out, "was edited by", "\x1b[33m~ description: Hand -> File", "Have the files replace it?", "nothing was done")
+	if b.tasks["good"].Description != "Hand" {
+		t.Errorf("no is no: %+v", b.tasks["good"])
+	}
+	has(onTerminal(t, path, "100", answer("y\n"), "apply", file), "changed")
+	if b.tasks["good"].Description != "File" {
+		t.Errorf("yes is yes: %+v", b.tasks["good"])
+	}
+	has(onTerminal(t, path, "100", answer("n\n"), "continue", "backup/3"), "may have had their effect", "\r\n  mail\r\n", "Do it again?", "nothing was done")
+	if s := b.runs["backup/3"].Status; s != "incomplete" {
+		t.Errorf("no is no: %s", s)
+	}
+	has(onTerminal(t, path, "100", answer("y\n"), "continue", "backup/3"), "backup/3\r\n")
+}
+
+// A text with problems goes back to the editor. Ctrl-C there is the editor's own.
+func TestATerminalEditsAgainWhatHasProblems(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "s")
+	b := newBackend()
+	defer listen(t, path, b)()
+	editor := filepath.Join(dir, "editor")
+	script := "#!/bin/sh\ntrap '' INT\nif grep -q ^fault $1; then sed -i s/^fault.*/description:\\ Mended/ $1; else sed -i s/^description.*/fault:\\ 1/ $1; fi\necho READY; read answer\n"
+	if err := os.WriteFile(editor, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("VISUAL", editor)
+	t.Setenv("TMPDIR", dir)
+	out := onTerminal(t, path, "100", func(seen *told, in io.Writer) {
+		seen.await(t, "READY")
+		_, _ = io.WriteString(in, "\x03\x03\x03\n")
+		seen.await(t, "Edit it again? [y/N]")
+		_, _ = io.WriteString(in, "y\n")
+		seen.await(t, "again? [y/N] y\r\nREADY")
+		_, _ = io.WriteString(in, "\n")
+	}, "task", "edit", "backup")
+	if !strings.Contains(out, `there is no key "fault"`) || !strings.Contains(out, " changed (version 2") || b.tasks["backup"].Description != "Mended" {
+		t.Errorf("%s\n%+v", out, b.tasks["backup"])
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "stepd-edit-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 func TestNoColorIsHeard(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	defer listen(t, path, newBackend())()

@@ -51,19 +51,28 @@ func percent(f float64) string {
 type stepLines struct {
 	p      painter
 	told   *reasons
-	queued int // place in the queue that was told last
+	queued int             // place in the queue that was told last
+	waits  string          // what the run waits for, as it was told last
+	stuck  map[string]bool // positions of steps that were said to be stuck
 }
 
 func (l *stepLines) of(ev api.Event) string {
-	if ev.Run.Status == "queued" && ev.Run.QueuePosition > 0 && ev.Run.QueuePosition != l.queued {
-		l.queued = ev.Run.QueuePosition
-		return fmt.Sprintf("%s waits for its turn, number %d in the queue", printable(ev.Run.Ref), l.queued)
+	if line := l.waiting(&ev.Run); line != "" {
+		return line
 	}
 	s := ev.Step
 	if ev.Type != "step" || s == nil {
+		for i := range ev.Active {
+			if line := l.silence(&ev.Active[i]); line != "" {
+				return line
+			}
+		}
 		return ""
 	}
 	name := printable(s.Name)
+	if line := l.silence(s); line != "" && s.Status == "running" {
+		return line
+	}
 	switch s.Status {
 	case "completed":
 		return l.line(name, s, s.Message)
@@ -81,6 +90,42 @@ func (l *stepLines) of(ev api.Event) string {
 		return fmt.Sprintf("%s  %s: attempt %d failed%s: %s", l.p.paint(yellow, "waiting  "), name, s.Attempt, again, block(l.told.tell(name, s.Error)))
 	}
 	return ""
+}
+
+// waiting says what a run in the queue waits for, when that has changed.
+func (l *stepLines) waiting(r *api.Run) string {
+	switch {
+	case r.Status != "queued":
+	case r.WaitsFor != "" && r.WaitsFor != l.waits:
+		l.waits = r.WaitsFor
+		return fmt.Sprintf("%s waits for %s", printable(r.Ref), block(r.WaitsFor))
+	case r.WaitsFor == "" && r.QueuePosition > 0 && r.QueuePosition != l.queued:
+		l.queued = r.QueuePosition
+		return fmt.Sprintf("%s waits for its turn, number %d in the queue", printable(r.Ref), l.queued)
+	}
+	return ""
+}
+
+// silence says that a step has become stuck, or moves again.
+func (l *stepLines) silence(s *api.Step) string {
+	if s.Stuck == l.stuck[s.Position] {
+		return ""
+	}
+	if l.stuck == nil {
+		l.stuck = map[string]bool{}
+	}
+	l.stuck[s.Position] = s.Stuck
+	if !s.Stuck {
+		return l.p.paint(green, "moves    ") + "  " + printable(s.Name)
+	}
+	says := "no sign of progress"
+	if s.IdleSince != nil {
+		says += " since " + clock(s.IdleSince.Local())
+	}
+	if s.LastSaid != "" {
+		says += "; last said: " + block(s.LastSaid)
+	}
+	return l.p.paint(red, "stuck    ") + "  " + printable(s.Name) + ": " + says
 }
 
 func (l *stepLines) line(name string, s *api.Step, says string) string {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -67,6 +68,9 @@ func (e *env) edit(ctx context.Context, c *client.Client, d api.Definition) erro
 		if !e.json() { // even with --quiet: it is somebody's work
 			defer fmt.Fprintf(e.Stderr, "your text is kept in %s\n", printable(path))
 		}
+		if ctx.Err() != nil {
+			return err
+		}
 		if _, hint := parts(err); hint == "" {
 			err = withHint(err, fmt.Sprintf("see how it differs from the task: stepd diff %s", path))
 		}
@@ -121,11 +125,21 @@ func (e *env) saveText(ctx context.Context, c *client.Client, d api.Definition, 
 	return saved, nil
 }
 
-// editor runs the person's editor, which may be a command with arguments. An
-// interrupt is the editor's to understand.
+// editor runs the person's editor, which may be a command with arguments.
+//
+// Ctrl-C is the editor's to understand, in some of them an everyday key: this
+// process must neither end by it nor take it for a wish to stop. What was to be
+// told of it before is not any more: from then on it ends the process.
 func (e *env) editor(path string) error {
+	heard := make(chan os.Signal, 1)
+	signal.Ignore(os.Interrupt)
+	signal.Notify(heard, os.Interrupt) // caught, not ignored, which the editor would inherit
+	defer func() {
+		signal.Stop(heard)
+		signal.Reset(os.Interrupt)
+	}()
 	name := cmp.Or(e.Getenv("VISUAL"), e.Getenv("EDITOR"), "vi")
-	cmd := exec.Command("/bin/sh", "-c", name+` "$1"`, "sh", path)
+	cmd := exec.Command("/bin/sh", "-c", "exec "+name+` "$1"`, "sh", path) // exec: the shell would end by Ctrl-C
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.Stdin, e.Stdout, e.Stderr
 	if e.json() {
 		cmd.Stdout = e.Stderr
