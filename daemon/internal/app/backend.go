@@ -175,7 +175,7 @@ func (b *backend) Run(_ context.Context, ref string) (api.RunDetail, error) {
 	if err != nil {
 		return api.RunDetail{}, apiError(err)
 	}
-	detail := api.RunDetail{Run: runJSON(run), Steps: []api.Step{}}
+	detail := api.RunDetail{Run: runJSON(run, b.now()), Steps: []api.Step{}}
 	tops, faults, err := b.engine.TopSteps(run, maxFaults)
 	if err != nil {
 		return detail, apiError(err)
@@ -262,7 +262,7 @@ func (b *backend) Watch(ctx context.Context, ref string, send func(api.Event) er
 		}
 		id = run.ID
 	}
-	return apiError(b.engine.Watch(ctx, id, func(e engine.Event) error { return send(eventJSON(e)) }))
+	return apiError(b.engine.Watch(ctx, id, func(e engine.Event) error { return send(eventJSON(e, b.now())) }))
 }
 
 func (b *backend) Logs(ctx context.Context, ref string, query api.LogQuery, send func(api.LogLine) error) error {
@@ -291,6 +291,10 @@ func apiError(err error) error {
 	}
 	if known, ok := errors.AsType[*api.Error](err); ok {
 		return known
+	}
+	if confirm, ok := errors.AsType[*task.ConfirmError](err); ok {
+		return &api.Error{Code: api.CodeConfirm, Message: confirm.Error(), Steps: confirm.Steps,
+			Hint: "if they may be done twice, say so (--again)"}
 	}
 	for _, m := range []struct {
 		is   error

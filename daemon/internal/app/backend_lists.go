@@ -47,7 +47,7 @@ func (b *backend) Runs(_ context.Context, query api.RunQuery) (api.Page[api.Run]
 		return page, apiError(err)
 	}
 	for _, run := range runs {
-		page.Items = append(page.Items, runJSON(run))
+		page.Items = append(page.Items, runJSON(run, b.now()))
 	}
 	if next > 0 {
 		page.Next = strconv.FormatUint(uint64(next), 10)

@@ -2,31 +2,103 @@ package app
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/stepd/stepd/daemon/internal/api"
 	"github.com/stepd/stepd/daemon/internal/engine"
+	"github.com/stepd/stepd/daemon/internal/expression"
 	"github.com/stepd/stepd/daemon/internal/task"
+	"github.com/stepd/stepd/daemon/internal/taskfile"
 )
 
 // mayRun is the engine's question whether the caller may start runs of a task.
 func mayRun(who api.Caller) func(*task.Task) error {
 	return func(t *task.Task) error {
-		if who.Role == "" || who.MayRun(t.Starter) { // a server without roles asks for none
+		if who.MayRun(t.Starter) {
 			return nil
 		}
-		if len(t.Starter) == 0 {
-			return fmt.Errorf("%s may not start runs: that takes the role %s: %w", who.Name, api.RoleRunner, task.ErrDenied)
-		}
-		return fmt.Errorf("%s may not start runs of task %s: it names who may: %w", who.Name, t.Name, task.ErrDenied)
+		return fmt.Errorf("%w: %w", task.ErrDenied, who.DeniedRun(t.Name, t.Starter))
 	}
 }
 
 func (b *backend) Start(ctx context.Context, who api.Caller, request api.RunRequest) (api.Run, error) {
+	at, err := b.whenToStart(request)
+	if err != nil {
+		return api.Run{}, err
+	}
 	b.store.Look() // rather than begin what cannot end
-	wish := engine.Wish{Task: request.Task, By: who.By(), May: mayRun(who), Priority: request.Priority, Only: request.Step}
-	run, err := b.engine.Submit(ctx, wish)
+	wish := engine.Wish{Task: request.Task, By: who.By(), May: mayRun(who), At: at, Priority: request.Priority, Only: request.Step}
+	run, err := b.withSettings(ctx, who, request.Task, request.Set, func(own *task.Task, set json.RawMessage) (task.Run, error) {
+		wish.Own, wish.Set = own, set
+		return b.engine.Submit(ctx, wish)
+	})
 	return b.answer(run, err)
+}
+
+// whenToStart is when the run is to start, zero: at once.
+func (b *backend) whenToStart(request api.RunRequest) (at time.Time, err error) {
+	now := b.now()
+	switch {
+	case request.At != "" && request.In != "":
+		err = fmt.Errorf("at and in are two times to start: give one of them: %w", task.ErrInvalid)
+	case request.In != "":
+		var d time.Duration
+		if d, err = taskfile.ParseDuration(request.In); err != nil {
+			err = fmt.Errorf("in %w: %w", err, task.ErrInvalid)
+		}
+		at = now.Add(d)
+	case request.At != "":
+		if at, err = b.zones.Moment(request.At, b.options.Config.Timezone); err != nil {
+			err = fmt.Errorf("at %w", err)
+		} else if now.Sub(at) > late {
+			err = fmt.Errorf("at %s is over already: %w", at.Format(time.RFC3339), task.ErrInvalid)
+		}
+	}
+	return at, apiError(err)
+}
+
+// late is how long a time to start may be over: who asks for now asks for the
+// second, or minute, that has begun.
+const late = time.Minute
+
+// withSettings calls act with a definition of the task in which the settings are
+// otherwise, or with none when there are none. A task that changes meanwhile is
+// read again.
+func (b *backend) withSettings(ctx context.Context, who api.Caller, name string, set map[string]json.RawMessage,
+	act func(own *task.Task, set json.RawMessage) (task.Run, error)) (run task.Run, err error) {
+	if len(set) == 0 {
+		return act(nil, nil)
+	}
+	text, err := json.Marshal(set)
+	if err != nil {
+		return run, err
+	}
+	for range 3 {
+		t, err := b.engine.Task(name)
+		if err == nil {
+			err = mayRun(who)(&t) // before any plugin is started for it
+		}
+		if err != nil {
+			return run, err
+		}
+		if t.Draft() {
+			return act(nil, nil) // which says so
+		}
+		own, err := taskfile.Override(ctx, t, set, b.filePorts())
+		if faults, ok := errors.AsType[*taskfile.Errors](err); ok {
+			return run, &api.Error{Code: api.CodeInvalid, Message: "the settings for this run have faults; nothing was started", Problems: problemsJSON(faults)}
+		}
+		if err != nil {
+			return run, err
+		}
+		if run, err = act(&own, text); !errors.Is(err, task.ErrConflict) {
+			return run, err
+		}
+	}
+	return run, fmt.Errorf("task %s changes all the time: %w", name, task.ErrConflict)
 }
 
 func (b *backend) StartBatch(ctx context.Context, who api.Caller, request api.BatchRequest) (api.BatchResult, error) {
@@ -73,18 +145,36 @@ func (b *backend) Cancel(ctx context.Context, who api.Caller, ref string, reques
 
 func (b *backend) Continue(ctx context.Context, who api.Caller, ref string, request api.AgainRequest) (api.Run, error) {
 	return b.control(who, ref, func(run engine.RunView) (task.Run, error) {
-		return b.engine.Continue(ctx, run.ID, again(who, request))
+		return b.again(ctx, who, run.Run, request, b.engine.Continue)
 	})
 }
 
 func (b *backend) Restart(ctx context.Context, who api.Caller, ref string, request api.AgainRequest) (api.Run, error) {
 	return b.control(who, ref, func(run engine.RunView) (task.Run, error) {
-		return b.engine.Restart(ctx, run.ID, again(who, request))
+		return b.again(ctx, who, run.Run, request, b.engine.Restart)
 	})
 }
 
-func again(who api.Caller, request api.AgainRequest) engine.Again {
-	return engine.Again{By: who.By(), From: request.From, Latest: request.Latest, Confirmed: request.Again}
+// again continues or restarts the run. What was set for once in it is laid over
+// today's definition too.
+func (b *backend) again(ctx context.Context, who api.Caller, run task.Run, request api.AgainRequest,
+	act func(context.Context, task.RunID, engine.Again) (task.Run, error)) (task.Run, error) {
+	wish := engine.Again{By: who.By(), From: request.From, Latest: request.Latest, Confirmed: request.Again}
+	var set map[string]json.RawMessage
+	if request.Latest && len(run.Set) > 0 {
+		if err := json.Unmarshal(run.Set, &set); err != nil {
+			return task.Run{}, fmt.Errorf("read what was set for run %s: %w", run.Ref(), err)
+		}
+	}
+	return b.withSettings(ctx, who, run.Task, set, func(own *task.Task, _ json.RawMessage) (task.Run, error) {
+		wish.Own = own
+		return act(ctx, run.ID, wish)
+	})
+}
+
+// filePorts is what reading a task file asks of others.
+func (b *backend) filePorts() taskfile.Ports {
+	return taskfile.Ports{Controllers: b.host, Schedules: schedulePort{b.App}, Expressions: expression.Language{}}
 }
 
 // control acts on a run, if the caller may. A task that is gone names nobody who
@@ -111,7 +201,7 @@ func (b *backend) answer(run task.Run, err error) (api.Run, error) {
 		return api.Run{}, apiError(err)
 	}
 	if now, err := b.engine.Run(run.ID); err == nil {
-		return runJSON(now), nil
+		return runJSON(now, b.now()), nil
 	}
-	return runJSON(engine.RunView{Run: run}), nil
+	return runJSON(engine.RunView{Run: run}, b.now()), nil
 }

@@ -22,7 +22,7 @@ func taskJSON(t *task.Task, last *engine.RunView, next *api.Upcoming, now time.T
 		out.NextDue = utc(next.Due)
 	}
 	if last != nil {
-		run := runJSON(*last)
+		run := runJSON(*last, now)
 		out.LastRun = &run
 	}
 	return out
@@ -52,17 +52,6 @@ func stepsJSON(steps []task.Step) (list []api.TaskStep) {
 	return list
 }
 
-func runJSON(v engine.RunView) api.Run {
-	return api.Run{
-		Ref: v.Ref(), Task: v.Task, Number: v.Number, Status: string(v.Status), Reason: v.Reason,
-		Progress: v.Progress, ETASeconds: seconds(v.ETA, v.HasETA), QueuePosition: v.QueuePosition,
-		Total: v.Total, Completed: v.Completed, Failed: v.Failed, Skipped: v.Skipped,
-		CancelRequested: v.Cancel != nil, Trigger: string(v.Cause()), StartedBy: v.StartedBy,
-		Schedule: v.Schedule, ScheduledFor: utc(v.ScheduledFor), RestartOf: v.RestartOf, HookOf: v.HookOf, Hooks: v.Hooks, TaskVersion: v.DefinitionVersion,
-		CreatedAt: v.CreatedAt, StartedAt: instant(v.StartedAt), EndedAt: instant(v.EndedAt),
-	}
-}
-
 func stepJSON(v engine.StepView) api.Step {
 	return api.Step{
 		Name: v.FullName(), Position: v.Position.String(), Controller: v.Controller, Status: string(v.Status),
@@ -72,8 +61,8 @@ func stepJSON(v engine.StepView) api.Step {
 	}
 }
 
-func eventJSON(e engine.Event) api.Event {
-	out := api.Event{Type: string(e.Kind), Run: runJSON(engine.RunView{Run: e.Run, ETA: e.ETA, HasETA: e.HasETA})}
+func eventJSON(e engine.Event, now time.Time) api.Event {
+	out := api.Event{Type: string(e.Kind), Run: runJSON(engine.RunView{Run: e.Run, ETA: e.ETA, HasETA: e.HasETA}, now)}
 	if e.Step != nil {
 		step := stepJSON(*e.Step)
 		out.Step = &step

@@ -140,7 +140,7 @@ func (e *Engine) leftOut(rd Reader, t *task.Task, w BatchWish, now time.Time) (s
 	}
 	if w.May != nil {
 		if err := w.May(t); errors.Is(err, task.ErrDenied) {
-			return err.Error(), nil
+			return "you may not start it", nil
 		} else if err != nil {
 			return "", err
 		}

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/stepd/stepd/daemon/internal/task"
 )
 
 // moment is a text such as 2026-12-24T18:00 that was read: a wall, or with an offset an instant.
@@ -21,6 +23,19 @@ func (m moment) in(z *zone) int64 {
 		return m.wall - m.offset
 	}
 	return z.instant(m.wall)
+}
+
+// Moment reads a moment, as schedules have it, in that time zone: the instant,
+// with the zone as its location. The error, a task.ErrInvalid, goes on from the
+// name of what the text was given for.
+func (z *Zones) Moment(text, timezone string) (time.Time, error) {
+	c := &compiling{zones: z}
+	zone := c.zone(timezone)
+	at := c.moment("", text, zone)
+	if faults := c.told(); len(faults) > 0 {
+		return time.Time{}, fmt.Errorf("%s (%s): %w", faults[0].Message, faults[0].Hint, task.ErrInvalid)
+	}
+	return time.Unix(at, 0).In(zone.location), nil
 }
 
 // textFault is what is wrong with a text, and at which byte.
