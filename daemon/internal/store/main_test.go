@@ -86,11 +86,16 @@ func database(dir string) string { return filepath.Join(dir, "stepd.db") }
 
 // newRun makes a run of the task with the next number.
 func newRun(tx *store.Tx, name string, version uint64) (task.Run, error) {
+	return newRunOf(tx, name, version, "")
+}
+
+func newRunOf(tx *store.Tx, name string, version uint64, trigger task.Trigger) (task.Run, error) {
 	id, number, err := tx.NextRun(name)
 	if err != nil {
 		return task.Run{}, err
 	}
-	run := task.Run{ID: id, Task: name, Number: number, Status: task.RunQueued, DefinitionVersion: version}
+	run := task.Run{ID: id, Task: name, Number: number, Status: task.RunQueued, DefinitionVersion: version, Trigger: trigger,
+		CreatedAt: noon.Add(time.Duration(id) * time.Second)}
 	return run, tx.PutRun(run)
 }
 

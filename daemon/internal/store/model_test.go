@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -63,6 +64,20 @@ func (m *model) definitions() map[string]bool {
 	return keep
 }
 
+// drawTask has something of all that a summary is made of.
+func drawTask(t *rapid.T, name string, version uint64) task.Task {
+	v := task.Task{Name: name, Version: version, CreatedBy: rapid.SampledFrom([]string{"", "ann"}).Draw(t, "by"),
+		Disabled: rapid.Bool().Draw(t, "disabled"), CreatedAt: noon.Add(time.Duration(version) * time.Second)}
+	if rapid.Bool().Draw(t, "more") {
+		v.Starter, v.Source = []string{"", "@shop"}, "/etc/x.yaml"
+		v.Schedules = []task.Schedule{{Name: "nightly"}, {Name: "hourly"}}
+		v.Pause = &task.Pause{Until: noon}
+		v.Steps = []task.Step{{Name: "s"}}
+		v.UpdatedAt = noon
+	}
+	return v
+}
+
 func (m *model) drop(match func(place) bool) {
 	maps.DeleteFunc(m.steps, func(p place, _ task.RunStep) bool { return match(p) })
 	maps.DeleteFunc(m.checkpoints, func(p place, _ string) bool { return match(p) })
@@ -84,7 +99,7 @@ func (m *model) step(t *rapid.T, tx *store.Tx) error {
 	limit := rapid.IntRange(1, 20).Draw(t, "limit")
 	switch op := rapid.IntRange(0, 16).Draw(t, "op"); op {
 	case 0:
-		v := task.Task{Name: name, Version: m.tasks[name].Version + 1}
+		v := drawTask(t, name, m.tasks[name].Version+1)
 		m.tasks[name] = v
 		return tx.PutTask(v)
 	case 1:
@@ -101,7 +116,8 @@ func (m *model) step(t *rapid.T, tx *store.Tx) error {
 		if !there {
 			return nil
 		}
-		run, err := newRun(tx, name, def.Version)
+		trigger := rapid.SampledFrom([]task.Trigger{"", task.TriggerManual, task.TriggerOnEnd}).Draw(t, "trigger")
+		run, err := newRunOf(tx, name, def.Version, trigger)
 		m.last++
 		m.numbers[name]++
 		if err != nil || run.ID != m.last || run.Number != m.numbers[name] {
@@ -114,8 +130,22 @@ func (m *model) step(t *rapid.T, tx *store.Tx) error {
 			return nil
 		}
 		run.Status = rapid.SampledFrom(task.RunStatuses[:]).Draw(t, "status")
-		if def, there := m.tasks[run.Task]; there && limit > 15 {
+		if run.Status != task.RunQueued {
+			run.StartedAt = noon.Add(time.Duration(limit) * time.Second)
+		}
+		if !run.Status.Alive() {
+			run.EndedAt = noon.Add(time.Duration(limit) * time.Minute)
+		}
+		def, there := m.tasks[run.Task]
+		switch {
+		case there && limit > 15:
 			run.DefinitionVersion = def.Version
+		case there && limit < 4:
+			run.DefinitionVersion = task.PrivateVersion(id)
+			def.Description = "of one run"
+			if err := tx.PutDefinition(run.DefinitionVersion, def); err != nil {
+				return err
+			}
 		}
 		m.runs[id] = run
 		return tx.PutRun(run)
@@ -212,6 +242,13 @@ func (m *model) compare(tx *store.Tx) error {
 				fail(fmt.Errorf("definition %s %d: kept %t, want %t", name, v, err == nil, want))
 			}
 		}
+		for id := range m.last + 1 {
+			v := task.PrivateVersion(id)
+			def, err := tx.Definition(name, v)
+			if want := m.definitions()[fmt.Sprint(name, " ", v)]; want != (err == nil) || want && def.Description != "of one run" {
+				fail(fmt.Errorf("definition %s of run id %d: kept %t, want %t", name, id, err == nil, want))
+			}
+		}
 	}
 	fail(tx.ActiveRuns(func(r task.Run) bool { active = append(active, r.ID); return true }))
 	want := slices.Sorted(maps.Keys(m.runs))
@@ -241,6 +278,7 @@ func (m *model) compare(tx *store.Tx) error {
 		}))
 	}
 	got.checkpoints = m.checkpoints
+	fail(m.compareLists(tx))
 	fail(m.schedules.compare(tx))
 	got.schedules = m.schedules // compared already
 	if diff := cmp.Diff(m, got, cmp.AllowUnexported(model{}, place{}, scheduleModel{}, spot{})); diff != "" {
@@ -284,6 +322,17 @@ func TestStoreBehavesLikeMaps(t *testing.T) {
 				rt.Fatal(err)
 			}
 			if err := s.View(m.compare); err != nil {
+				rt.Fatal(err)
+			}
+			// Indexes and records agree, whatever is listed. (Steps of no run are the
+			// model's own.)
+			_, err = s.Scrub(context.Background(), func(err error) bool {
+				if c, ok := errors.AsType[*store.CorruptError](err); !ok || c.Bucket != "steps" {
+					rt.Fatal(err)
+				}
+				return true
+			})
+			if err != nil {
 				rt.Fatal(err)
 			}
 		}
