@@ -8,6 +8,8 @@
 // Shapes of commands: what is done to runs every day is a verb (run, cancel,
 // continue, restart, logs); what is shown or set about one thing comes after
 // the thing's name (task show, run show); lists are plurals (tasks, runs,
-// plugins). `run` is both the verb and the thing, so a task that is called
+// plugins). Task files as a whole have verbs too (validate, apply, diff, export,
+// delete), one task as data has those of `task`, its steps those of `task step`.
+// `run` is both the verb and the thing, so a task that is called
 // show is started with `stepd run -- show`, which its help and its errors say.
 package cli

@@ -70,7 +70,7 @@ in backup/42; TASK alone stands for its newest run.
 	add("tasks", newTasks(e), newTask(e), newNext(e), newSchedule(e))
 	add("files", newValidate(e), newApply(e), newDiff(e), newExport(e), newDelete(e))
 	add("daemon", newServe(e), newStatus(e), newPlugins(e), newSecrets(e), newWhoAmI(e), newAudit(e), newVersion(e))
-	root.AddCommand(newExitCodes(), newSchedulesHelp(), newExpressionsHelp(), newPoliciesHelp())
+	root.AddCommand(newExitCodes(), newSchedulesHelp(), newExpressionsHelp(), newPoliciesHelp(), newAPIHelp(e))
 	return root
 }
 
@@ -128,13 +128,6 @@ func atLeastOne(what string) cobra.PositionalArgs {
 		}
 		return nil
 	}
-}
-
-func atMostOne(cmd *cobra.Command, args []string) error {
-	if len(args) > 1 {
-		return usageHint(cmd, "%q is one argument too many", args[1])
-	}
-	return nil
 }
 
 func usageHint(cmd *cobra.Command, format string, args ...any) error {
