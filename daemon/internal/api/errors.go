@@ -73,6 +73,6 @@ func (e *Error) Error() string {
 
 // ErrorBody is the answer that is an error.
 type ErrorBody struct {
-	Schema int    `json:"schema"` // 1
+	Schema int    `json:"schema"` // version of the JSON
 	Error  *Error `json:"error"`
 }
