@@ -94,6 +94,7 @@ func Open(o Options) (*Log, error) {
 		}
 		return nil, fmt.Errorf("open the audit log: %w", err)
 	}
+	_ = l.Ready() // while there is room; who asks again is told
 	return l, nil
 }
 
