@@ -104,6 +104,7 @@ func (e *Engine) cancelQueued(ctx context.Context, id task.RunID, by string) (ta
 	e.watchers.publish(Event{Kind: EventRun, Run: run})
 	e.goOn(run, next)
 	e.RunLog.Close(run)
+	e.keeper.runEnded(run.ID)
 	return run, nil
 }
 

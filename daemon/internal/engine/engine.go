@@ -53,6 +53,7 @@ type Config struct {
 type Engine struct {
 	Config
 	watchers watchers
+	keeper   *keeper
 	limits   *limiter
 
 	mu       sync.Mutex
@@ -77,7 +78,9 @@ func New(c Config) (*Engine, error) {
 	if c.Jitter == nil {
 		c.Jitter = fifthEitherWay
 	}
-	return &Engine{Config: c, stopped: make(chan struct{}), limits: newLimiter(c.ControllerLimits), queue: newQueue(), runners: map[task.RunID]*runner{}, busy: map[task.RunID]chan struct{}{}}, nil
+	e := &Engine{Config: c, stopped: make(chan struct{}), limits: newLimiter(c.ControllerLimits), queue: newQueue(), runners: map[task.RunID]*runner{}, busy: map[task.RunID]chan struct{}{}}
+	e.keeper = newKeeper(e)
+	return e, nil
 }
 
 // Start takes up what the last life of the daemon left: runs that were running
@@ -100,6 +103,7 @@ func (e *Engine) Start() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.started = true
+	e.done.Go(e.keeper.main)
 	now := e.Clock.Now()
 	for _, q := range waiting {
 		e.queue.add(q, now) // what was submitted meanwhile is there already
@@ -178,7 +182,7 @@ func (e *Engine) launch(q *queued) {
 		// Nothing is shown of a run that could not even be read.
 		if ended := r.shown().run; ended.ID != 0 && !ended.Status.Alive() {
 			e.stripOlder(ended)
-			e.forgetOld(ended.Task)
+			e.keeper.runEnded(ended.ID)
 		}
 	}()
 }

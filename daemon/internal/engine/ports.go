@@ -63,6 +63,9 @@ type Reader interface {
 	// RunsMade bounds the ids of the runs that were made at since or later, and
 	// before until (zero: no bound); last is 0 where there are none.
 	RunsMade(since, until time.Time) (first, last task.RunID, err error)
+	// RunsAfter is Runs the other way round: oldest first, from the first one newer
+	// than after (0: from the oldest).
+	RunsAfter(name string, after task.RunID, fn func(task.Run) bool) error
 	// ActiveRuns calls fn for each queued and running run, oldest first.
 	ActiveRuns(fn func(task.Run) bool) error
 	// AliveRuns is ActiveRuns of one task.

@@ -2,74 +2,31 @@ package engine
 
 import (
 	"context"
-	"time"
+	"errors"
 
 	"github.com/stepd/stepd/daemon/internal/task"
 )
 
-// forgetOld deletes ended runs of the task that are over what is kept, with
-// their logs and directories. It never touches a run that is alive. Runs of
-// hooks are counted by themselves: a task that failed for a month must not lose
-// its own runs over what was started because of that.
-func (e *Engine) forgetOld(name string) {
-	if e.KeepRuns <= 0 && e.KeepDays <= 0 {
-		return
-	}
-	var old []task.Run
-	oldest := e.Clock.Now().Add(-time.Duration(e.KeepDays) * 24 * time.Hour)
-	err := e.Store.View(func(rd Reader) error {
-		// What a hook that is alive may want to read of a run stays.
-		wanted := map[uint64]bool{}
-		if err := rd.AliveRuns(name, func(run task.Run) bool {
-			wanted[run.HookOf] = true
-			return true
-		}); err != nil {
-			return err
-		}
-		kept := map[bool]int{} // by whether it is of a hook
-		return rd.Runs(name, 0, func(run task.Run) bool {
-			if run.Status.Alive() || wanted[run.Number] {
-				return true
-			}
-			hook := run.Cause().Hook()
-			kept[hook]++
-			if e.KeepRuns > 0 && kept[hook] > e.KeepRuns || e.KeepDays > 0 && kept[hook] > 1 && run.EndedAt.Before(oldest) {
-				old = append(old, run)
-			}
-			return len(old) < forgetBatch
-		})
-	})
-	if err != nil {
-		e.Logger.Warn("old runs stay", "task", name, "error", err)
-		return
-	}
-	for _, run := range old {
-		if err := e.forget(run); err != nil {
-			e.Logger.Warn("an old run stays", "run", run.Ref(), "error", err)
-			return
-		}
-	}
-}
-
-const forgetBatch = 50
-
-// forget deletes one ended run. The files go first: a crash in between leaves
-// a run without its log, and the next try ends it.
-func (e *Engine) forget(run task.Run) error {
+// forget deletes one ended run, and reports whether it is gone. The files go
+// first: a crash in between leaves a run without its log, and the next try ends it.
+func (e *Engine) forget(run task.Run) (gone bool, err error) {
 	release, err := e.claim(context.Background(), run.ID)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer release()
+	if e.runner(run.ID) != nil {
+		return false, nil // it has just ended, or goes on
+	}
 	// While it is claimed it stays ended, if it has not been continued before.
 	if current, err := e.Run(run.ID); err != nil || current.Status.Alive() {
-		return ignoreNotFound(err)
+		return errors.Is(err, task.ErrNotFound), ignoreNotFound(err)
 	}
 	if err := e.Workspaces.Remove(run); err != nil {
-		return err
+		return false, err
 	}
 	if err := e.RunLog.Remove(run); err != nil {
-		return err
+		return false, err
 	}
 	for {
 		done := false
@@ -78,8 +35,11 @@ func (e *Engine) forget(run task.Run) error {
 			done, err = tx.DeleteRun(run.ID, deleteBatch)
 			return err
 		})
+		if errors.Is(err, task.ErrNotFound) {
+			return true, nil
+		}
 		if err != nil || done {
-			return ignoreNotFound(err)
+			return done, err
 		}
 	}
 }
@@ -117,6 +77,8 @@ func (e *Engine) overtaken(run task.Run) (yes bool) {
 	}
 	return yes
 }
+
+const forgetBatch = 50
 
 // strip does so for runs of the task that are older than before (0: for all).
 func (e *Engine) strip(name string, before task.RunID) {

@@ -49,9 +49,10 @@ type putTask func(old, now *task.Task) error
 // change commits fn, which changes tasks through put alone.
 func (e *Engine) change(ctx context.Context, fn func(tx Tx, put putTask) error) error {
 	var runs []task.Run
+	var names []string
 	told := false
 	err := e.Store.Update(ctx, func(tx Tx) error {
-		runs, told = nil, false
+		runs, names, told = nil, nil, false
 		return fn(tx, func(old, now *task.Task) error {
 			// Before it is written: a run of the old definition keeps that.
 			made, err := e.changed(tx, old, now)
@@ -62,12 +63,16 @@ func (e *Engine) change(ctx context.Context, fn func(tx Tx, put putTask) error) 
 			if now == nil {
 				return tx.DeleteTask(old.Name)
 			}
+			names = append(names, now.Name)
 			return tx.PutTask(*now)
 		})
 	})
 	if err == nil && told {
 		e.Adopt(runs...)
 		e.toldSchedules()
+		for _, name := range names {
+			e.keeper.taskChanged(name)
+		}
 	}
 	return err
 }
