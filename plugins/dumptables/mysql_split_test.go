@@ -148,6 +148,18 @@ func TestMySQLPartsAreLoadedAndComparedByThemselves(t *testing.T) {
 	}
 }
 
+// Side by side, as the daemon carries them out.
+func TestMySQLPartsAreLoadedSideBySide(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, "CREATE TABLE wide(id INT PRIMARY KEY AUTO_INCREMENT, u VARCHAR(40) UNIQUE, x VARCHAR(40), KEY(x)); INSERT INTO wide SELECT seq, MD5(seq), MD5(seq MOD 7) FROM seq_1_to_20000", "ANALYZE TABLE wide")
+	h := serve(t)
+	dir, _ := s.dumped(t, h, settings{"split_rows": 3000})
+	back := newShop(t, "CREATE TABLE wide(id INT); INSERT INTO wide VALUES(1)")
+	start := sdktest.Start{Controller: "restoretables", Settings: settings{"dsn": back.dsn(), "source": dir, "overwrite": true}, WorkDir: t.TempDir()}
+	group(t, start, true, func() *sdktest.Harness { return h }, nil)
+	same(t, "restored", s.content(t), back.content(t))
+}
+
 func TestMySQLPartsAreOfOneMomentWhileOthersWrite(t *testing.T) {
 	t.Parallel()
 	s, moved := bank(t)

@@ -292,7 +292,9 @@ func TestPostgresOwnerNeedsNoSuperuser(t *testing.T) {
 	for _, overwrite := range []bool{false, true} {
 		given := as(back)
 		given["overwrite"] = overwrite
-		back.restored(t, h, dir, given)
+		given["dsn"], given["source"] = back.dsnOf(owner), dir
+		start := sdktest.Start{Controller: "restoretables", Settings: given, WorkDir: t.TempDir()}
+		group(t, start, true, func() *sdktest.Harness { return h }, nil) // side by side, as the daemon does
 		same(t, "restored", want, back.content(t))
 	}
 }

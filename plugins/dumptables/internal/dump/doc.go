@@ -11,7 +11,8 @@
 //	dump.json           the manifest: what is in it, and whether it is complete
 //
 // A file under one of these names is always whole: it is written under a hidden
-// name, synced and renamed. The .sql files load with the database's own client in
+// name, synced and renamed, and compressed meanwhile where the settings ask for
+// it. A large table may have several files, each with a part. The files load with the database's own client in
 // the order of their names.
 //
 // What a database is, the package leaves to an Engine; it must not know SQL.
