@@ -63,7 +63,7 @@ func (b *backend) Start(ctx context.Context, who api.Caller, r api.RunRequest) (
 	if !when.IsZero() {
 		run.Status, run.StartedAt, run.NotBefore, run.WaitsFor, run.QueuePosition = "queued", nil, &when, "its time, "+when.Format("15:04"), 1
 	}
-	if t.Name == "show" && b.locked {
+	if t.Name == "show" && b.locked.Load() {
 		run.Status, run.StartedAt, run.Locks, run.WaitsFor, run.QueuePosition = "queued", nil, []string{"shop-db"}, "the lock shop-db, held by backup/5", 2
 	}
 	b.mu.Lock()
@@ -86,7 +86,9 @@ func (b *backend) StartBatch(ctx context.Context, who api.Caller, r api.BatchReq
 	result := api.BatchResult{Batch: "due/7f3a"}
 	names := r.Tasks
 	if len(names) == 0 {
+		b.mu.Lock()
 		names = sorted(b.tasks)
+		b.mu.Unlock()
 	}
 	for _, name := range names {
 		t, err := b.Task(ctx, name)
@@ -229,7 +231,7 @@ func (b *backend) Runs(_ context.Context, q api.RunQuery) (api.Page[api.Run], er
 		before := passed
 		passed = passed || ref == q.After
 		byStatus := q.Status == "" || q.Status == r.Status || q.Status == "alive" && r.Alive() || q.Status == "ended" && !r.Alive() || q.Status == "stuck" && r.Stuck
-		if b.empty || !before || !byStatus || q.Task != "" && q.Task != r.Task || q.Trigger != "" && q.Trigger != r.Trigger || q.StartedBy != "" && q.StartedBy != r.StartedBy ||
+		if b.empty.Load() || !before || !byStatus || q.Task != "" && q.Task != r.Task || q.Trigger != "" && q.Trigger != r.Trigger || q.StartedBy != "" && q.StartedBy != r.StartedBy ||
 			q.Schedule != "" && q.Schedule != r.Schedule || q.Batch != "" && q.Batch != r.Batch ||
 			!q.Since.IsZero() && r.CreatedAt.Before(q.Since) || !q.Until.IsZero() && !r.CreatedAt.Before(q.Until) {
 			continue
@@ -300,7 +302,7 @@ func (b *backend) WhoAmI(_ context.Context, who api.Caller) (api.Who, error) {
 }
 
 func (b *backend) Secrets(context.Context) (api.SecretList, error) {
-	if b.empty {
+	if b.empty.Load() {
 		return api.SecretList{}, nil
 	}
 	return api.SecretList{Warnings: []string{"/etc/stepd/secrets/old.pw may be read by others: chmod 600 it"}, Secrets: []api.Secret{

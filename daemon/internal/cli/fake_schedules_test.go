@@ -37,7 +37,7 @@ func upcoming() []api.Upcoming {
 }
 
 func (b *backend) Next(_ context.Context, after string, limit int) (page api.Page[api.Upcoming], err error) {
-	if b.empty {
+	if b.empty.Load() {
 		return page, nil
 	}
 	list := upcoming()

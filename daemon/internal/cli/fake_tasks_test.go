@@ -312,7 +312,7 @@ func (b *backend) Definition(_ context.Context, name string) (api.Definition, er
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.defs[name]
-	if d == nil || b.empty {
+	if d == nil || b.empty.Load() {
 		return api.Definition{}, notFound("there is no task %q", name)
 	}
 	return api.Definition{Name: name, Version: d.version, Dir: d.dir, Source: d.source, Task: raw(d.now), YAML: asFile(d.now)}, nil
@@ -339,11 +339,14 @@ func asFile(def object) string {
 
 func (b *backend) Export(ctx context.Context, after string, limit int) (api.Page[api.Definition], error) {
 	var page api.Page[api.Definition]
-	if b.empty {
+	if b.empty.Load() {
 		return page, nil
 	}
 	for _, name := range []string{"backup", "import", "newsletter", "show"} {
-		if name <= after || b.defs[name] == nil {
+		b.mu.Lock()
+		gone := b.defs[name] == nil
+		b.mu.Unlock()
+		if name <= after || gone {
 			continue
 		}
 		if len(page.Items) == min(2, limit) { // pages are short
@@ -571,7 +574,7 @@ func (b *backend) Tasks(_ context.Context, q api.TaskQuery) (api.Page[api.Task],
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	page := api.Page[api.Task]{Total: new(int)}
-	if b.empty {
+	if b.empty.Load() {
 		return page, nil
 	}
 	names := sorted(b.tasks)

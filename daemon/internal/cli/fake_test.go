@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,10 +21,10 @@ type backend struct {
 	tasks       map[string]*api.Task
 	defs        map[string]*definition
 	runs        map[string]*api.Run
-	empty       bool
+	empty       atomic.Bool
 	// meanwhile, when set, is done once before a task is replaced: by somebody else.
 	meanwhile func(*backend)
-	locked    bool // what show needs is held by another
+	locked    atomic.Bool // what show needs is held by another
 	// hold, when set, keeps a watched run going until it is closed.
 	hold chan struct{}
 
@@ -99,7 +100,7 @@ func notFound(format string, args ...any) error {
 
 func (b *backend) Status(context.Context) (api.Status, error) {
 	s := api.Status{Version: "1.0.0", PID: 812, StartedAt: then, DataDir: "/var/lib/stepd", Running: 1, MaxRuns: 4}
-	if b.empty {
+	if b.empty.Load() {
 		s.Problems = []string{"no plugins in /usr/lib/stepd/plugins"}
 	}
 	return s, nil
@@ -107,7 +108,7 @@ func (b *backend) Status(context.Context) (api.Status, error) {
 
 func (b *backend) Plugins(context.Context) (api.PluginList, error) {
 	list := api.PluginList{Dirs: []string{"/usr/lib/stepd/plugins"}}
-	if b.empty {
+	if b.empty.Load() {
 		return list, nil
 	}
 	list.Warnings = []string{"/opt/plugins cannot be read: permission denied"}
@@ -156,7 +157,7 @@ func (b *backend) Task(_ context.Context, name string) (api.Task, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := b.tasks[name]
-	if t == nil || b.empty {
+	if t == nil || b.empty.Load() {
 		return api.Task{}, notFound("there is no task %q", name)
 	}
 	return *t, nil

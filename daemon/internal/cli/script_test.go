@@ -137,12 +137,15 @@ func daemonCmd(ts *testscript.TestScript, _ bool, args []string) {
 		case "fresh": // as in the beginning
 			d.backend = newBackend()
 		case "empty":
-			d.backend.empty = true
+			d.backend.empty.Store(true)
 		case "locked": // what show needs is held
-			d.backend.locked = true
+			d.backend.locked.Store(true)
 		case "stuck": // backup/5 gives no sign
+			d.backend.mu.Lock()
 			d.backend.runs["backup/5"].Stuck = true
+			d.backend.mu.Unlock()
 		case "meanwhile": // somebody changes backup while it is edited
+			d.backend.mu.Lock()
 			d.backend.meanwhile = func(b *backend) {
 				_, err := b.save(api.Caller{Name: "grace"}, "backup", 0, func(def object) error {
 					def["description"] = "Grace was here"
@@ -150,6 +153,7 @@ func daemonCmd(ts *testscript.TestScript, _ bool, args []string) {
 				})
 				ts.Check(err)
 			}
+			d.backend.mu.Unlock()
 		default:
 			ts.Fatalf("daemon %s?", a)
 		}
