@@ -8,13 +8,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/stepd/stepd/daemon/internal/api"
 	"github.com/stepd/stepd/daemon/internal/engine"
-	"github.com/stepd/stepd/daemon/internal/expression"
 	"github.com/stepd/stepd/daemon/internal/runlog"
-	"github.com/stepd/stepd/daemon/internal/schedule"
 	"github.com/stepd/stepd/daemon/internal/task"
 	"github.com/stepd/stepd/daemon/internal/taskfile"
 )
@@ -41,131 +38,6 @@ func (b *backend) Plugins(context.Context) (api.PluginList, error) {
 		list.Plugins = append(list.Plugins, pluginJSON(p))
 	}
 	return list, nil
-}
-
-func (b *backend) Validate(ctx context.Context, files []api.TaskFile) (api.ValidateResult, error) {
-	tasks, err := b.parse(ctx, files)
-	result := api.ValidateResult{Tasks: []api.Valid{}}
-	if err != nil {
-		return result, err
-	}
-	now := b.now()
-	for i, t := range tasks { // one of each file
-		next, err := b.wouldRun(t, now)
-		if err != nil {
-			return result, apiError(err)
-		}
-		deadline, err := b.wouldJudge(t, now)
-		if err != nil {
-			return result, apiError(err)
-		}
-		result.Tasks = append(result.Tasks, api.Valid{Task: t.Name, File: files[i].Name, Steps: len(t.Steps), Next: next, Deadline: deadline})
-	}
-	return result, nil
-}
-
-// parse reads all files and collects the problems of all.
-func (b *backend) parse(ctx context.Context, files []api.TaskFile) ([]task.Task, error) {
-	var tasks []task.Task
-	var problems []api.Problem
-	from := map[string]string{}
-	for _, f := range files {
-		t, err := taskfile.Parse(ctx, taskfile.Source{Name: f.Name, Dir: f.Dir, Data: []byte(f.Data)}, taskfile.Ports{Controllers: b.host, Schedules: schedulePort{b.App}, Expressions: expression.Language{}})
-		if faults, ok := errors.AsType[*taskfile.Errors](err); ok {
-			problems = append(problems, problemsJSON(faults)...)
-			continue
-		}
-		if err != nil {
-			return nil, apiError(err)
-		}
-		if first, twice := from[t.Name]; twice {
-			problems = append(problems, api.Problem{File: f.Name, Path: "name",
-				Message: fmt.Sprintf("task %s is in %s already", t.Name, first)})
-			continue
-		}
-		from[t.Name] = f.Name
-		tasks = append(tasks, t)
-	}
-	if len(problems) > 0 {
-		return nil, &api.Error{Code: api.CodeInvalid, Message: "the task files have faults; nothing was saved", Problems: problems}
-	}
-	return tasks, nil
-}
-
-func (b *backend) Apply(ctx context.Context, who api.Caller, request api.ApplyRequest) (api.ApplyResult, error) {
-	tasks, err := b.parse(ctx, request.Files)
-	if err != nil {
-		return api.ApplyResult{}, err
-	}
-	applied, err := b.engine.Apply(ctx, tasks, who.Name, request.DryRun)
-	if err != nil {
-		return api.ApplyResult{}, apiError(err)
-	}
-	result := api.ApplyResult{Tasks: []api.Applied{}}
-	now := b.now()
-	for i, one := range applied {
-		next, err := b.wouldRun(one.Task, now)
-		if err != nil {
-			return result, apiError(err)
-		}
-		deadline, err := b.wouldJudge(one.Task, now)
-		if err != nil {
-			return result, apiError(err)
-		}
-		result.Tasks = append(result.Tasks, api.Applied{Task: one.Task.Name, File: request.Files[i].Name,
-			Action: one.Action, Version: one.Task.Version, Steps: len(one.Task.Steps), Next: next, Deadline: deadline})
-	}
-	return result, nil
-}
-
-func (b *backend) Task(_ context.Context, name string) (api.Task, error) {
-	t, err := b.engine.Task(name)
-	if err != nil {
-		return api.Task{}, apiError(err)
-	}
-	var last *engine.RunView
-	if run, err := b.engine.Find(name); err == nil {
-		last = &run
-	}
-	return b.wholeTask(t, last)
-}
-
-// wholeTask is the task with all that is known of it.
-func (b *backend) wholeTask(t task.Task, last *engine.RunView) (api.Task, error) {
-	at, err := b.standing(&t)
-	if err != nil {
-		return api.Task{}, apiError(err)
-	}
-	now := b.now()
-	out := taskJSON(&t, last, b.firstRun(&t, at, now), now)
-	detail(&out, &t, at)
-	for i, s := range t.Schedules {
-		since := now.Truncate(time.Second)
-		if c, saved := at[s.Name]; saved {
-			since = c.Since
-		}
-		if x, err := b.zones.Explain(s, t.Name, since, now, 0); err == nil {
-			out.Schedules[i].Summary = x.Summary
-		}
-	}
-	if c, saved := at[task.ExpectName]; saved && t.Expect != nil && !c.Next.IsZero() {
-		if rule, err := b.zones.CompileExpect(*t.Expect); err == nil {
-			out.Expect.Excused = schedule.Excused(rule, c.Since, c.Next)
-		}
-	}
-	return out, nil
-}
-
-func (b *backend) DeleteTask(ctx context.Context, _ api.Caller, name string, _ uint64) error {
-	return apiError(b.engine.DeleteTask(ctx, name))
-}
-
-func (b *backend) SetDisabled(ctx context.Context, _ api.Caller, name string, disabled bool) (api.Task, error) {
-	t, err := b.engine.SetDisabled(ctx, name, disabled)
-	if err != nil {
-		return api.Task{}, apiError(err)
-	}
-	return b.wholeTask(t, nil)
 }
 
 const maxFaults = 20
@@ -295,6 +167,16 @@ func apiError(err error) error {
 	if confirm, ok := errors.AsType[*task.ConfirmError](err); ok {
 		return &api.Error{Code: api.CodeConfirm, Message: confirm.Error(), Steps: confirm.Steps,
 			Hint: "if they may be done twice, say so (--again)"}
+	}
+	if faults, ok := errors.AsType[*taskfile.Errors](err); ok {
+		return &api.Error{Code: api.CodeInvalid, Message: faultsOf(faults), Problems: problemsJSON(faults)}
+	}
+	if stale, ok := errors.AsType[*task.ConflictError](err); ok {
+		return &api.Error{Code: api.CodeConflict, Message: stale.Error(), Hint: "look at what has changed, and make the change for that version",
+			Version: stale.Current, Changes: changesJSON(stale.Changes)}
+	}
+	if drift, ok := errors.AsType[*engine.DriftError](err); ok {
+		return &api.Error{Code: api.CodeConflict, Message: "nothing was saved: " + drift.Error(), Hint: replaceHint, Tasks: appliedJSON(drift.Tasks)}
 	}
 	for _, m := range []struct {
 		is   error

@@ -2,6 +2,7 @@ package app
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/stepd/stepd/daemon/internal/api"
@@ -13,10 +14,15 @@ import (
 
 // taskJSON is a task as lists have it.
 func taskJSON(t *task.Task, last *engine.RunView, next *api.Upcoming, now time.Time) api.Task {
+	summary := task.Summarise(t)
 	out := api.Task{
-		Name: t.Name, Description: t.Description, Status: taskStatus(t, next, now), CreatedBy: t.CreatedBy, Dir: t.Dir,
+		Name: t.Name, Description: t.Description, Status: string(summary.Status(now)), CreatedBy: t.CreatedBy, UpdatedBy: t.UpdatedBy, Dir: t.Dir,
+		Starter: t.Starter, Source: t.Source, Edited: t.Edited, Priority: t.Priority, MaxRuns: t.MaxRuns, Locks: t.Locks, Log: string(t.Log),
 		MaxParallel: t.Parallel(), MaxExecutionTime: duration(t.MaxExecutionTime),
 		StepCount: len(t.Steps), ScheduleCount: len(t.Schedules), Pause: pauseJSON(t, now), Version: t.Version, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt,
+	}
+	if t.Keep != (task.Keep{}) {
+		out.Keep = &api.Keep{Runs: t.Keep.Runs, Days: t.Keep.Days, Bytes: t.Keep.Bytes}
 	}
 	if next != nil {
 		out.NextDue = utc(next.Due)
@@ -43,6 +49,7 @@ func stepsJSON(steps []task.Step) (list []api.TaskStep) {
 	for _, s := range steps {
 		list = append(list, api.TaskStep{
 			Name: s.Name, Controller: s.Controller, Settings: s.Settings, Order: s.Order,
+			When: s.When, StuckAfter: duration(s.Limits.StuckAfter),
 			InterruptOnStepFault: s.InterruptOnStepFault, Weight: s.Weight,
 			RetryAttempts: s.Retry.Attempts, RetryBackoff: duration(s.Retry.Backoff), RetryMaxBackoff: duration(s.Retry.MaxBackoff),
 			MaxExecutionTime: duration(s.Limits.MaxExecutionTime), AttemptTimeout: duration(s.Limits.AttemptTimeout),
@@ -94,6 +101,24 @@ func problemsJSON(faults *taskfile.Errors) []api.Problem {
 	return list
 }
 
+// faultsOf says how many faults there are, and where no list of them is read, the
+// first.
+func faultsOf(faults *taskfile.Errors) string {
+	first := faults.Problems[0].Message
+	if more := len(faults.Problems) + faults.More - 1; more > 0 {
+		return fmt.Sprintf("nothing was done: %s (and %d more)", first, more)
+	}
+	return "nothing was done: " + first
+}
+
+func changesJSON(list []task.Change) []api.Change {
+	var out []api.Change
+	for _, c := range list {
+		out = append(out, api.Change{Path: c.Path, Op: string(c.Op), Old: c.Old, New: c.New})
+	}
+	return out
+}
+
 func duration(d time.Duration) string {
 	if d == 0 {
 		return ""
@@ -118,19 +143,6 @@ func instant(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
-}
-
-// taskStatus is the word for a task as a whole.
-func taskStatus(t *task.Task, next *api.Upcoming, now time.Time) string {
-	switch {
-	case t.Disabled:
-		return "disabled"
-	case t.Held(now):
-		return "paused"
-	case next != nil:
-		return "scheduled"
-	}
-	return "ready"
 }
 
 func scheduleJSON(s task.Schedule, at standing) api.Schedule {

@@ -58,7 +58,7 @@ func TestDamagedAccountHoldsUpNoRun(t *testing.T) {
 			a := bareApp(t, dir, clock)
 			def := task.Task{Name: "t", Steps: []task.Step{{Name: "a", Controller: "a"}},
 				Schedules: []task.Schedule{task.Schedule{Name: "after", Delay: time.Hour, Timezone: "UTC"}.WithDefaults()}}
-			if _, err := a.engine.Apply(t.Context(), []task.Task{def}, "", false); err != nil {
+			if _, err := a.engine.Apply(t.Context(), engine.ApplyWish{Tasks: []task.Task{def}, By: ""}); err != nil {
 				t.Fatal(err)
 			}
 			run, err := a.engine.Submit(t.Context(), engine.Wish{Task: "t"})
@@ -83,10 +83,10 @@ func TestDamagedAccountHoldsUpNoRun(t *testing.T) {
 			if bucket == "tasks" {
 				return // it cannot be read, so it cannot be changed
 			}
-			if _, err := a.engine.SetPause(t.Context(), "t", &task.Pause{}); err != nil {
+			if _, err := a.engine.SetPause(t.Context(), "t", &task.Pause{}, "ann"); err != nil {
 				t.Errorf("the task cannot be paused: %v", err)
 			}
-			if _, err := a.engine.Apply(t.Context(), []task.Task{{Name: "t", Steps: def.Steps}}, "", false); err != nil {
+			if _, err := a.engine.Apply(t.Context(), engine.ApplyWish{Tasks: []task.Task{{Name: "t", Steps: def.Steps}}, By: ""}); err != nil {
 				t.Errorf("the schedule cannot be taken out: %v", err)
 			}
 		})
@@ -123,7 +123,7 @@ func TestDamagedClockMarkHoldsUpNobody(t *testing.T) {
 	a := bareApp(t, dir, clock)
 	def := task.Task{Name: "t", Steps: []task.Step{{Name: "a", Controller: "a"}},
 		Schedules: []task.Schedule{task.Schedule{Name: "after", Delay: 48 * time.Hour, Timezone: "UTC"}.WithDefaults()}}
-	if _, err := a.engine.Apply(t.Context(), []task.Task{def}, "", false); err != nil {
+	if _, err := a.engine.Apply(t.Context(), engine.ApplyWish{Tasks: []task.Task{def}, By: ""}); err != nil {
 		t.Fatal(err)
 	}
 	run, err := a.engine.Submit(t.Context(), engine.Wish{Task: "t"})
@@ -151,7 +151,7 @@ func TestDamagedClockMarkHoldsUpNobody(t *testing.T) {
 	if _, err := a.engine.Cancel(t.Context(), run.ID, "me"); err != nil {
 		t.Errorf("a run cannot end: %v", err)
 	}
-	if _, err := a.engine.SetPause(t.Context(), "t", &task.Pause{Until: clock.Now().Add(time.Minute)}); err != nil {
+	if _, err := a.engine.SetPause(t.Context(), "t", &task.Pause{Until: clock.Now().Add(time.Minute)}, "ann"); err != nil {
 		t.Errorf("a task cannot be changed: %v", err)
 	}
 }

@@ -49,7 +49,7 @@ func (p schedulePort) saved(name string, s task.Schedule) bool {
 func (p schedulePort) CheckExpect(e task.Expect) []task.ScheduleFault { return p.zones.CheckExpect(e) }
 
 func (b *backend) Pause(ctx context.Context, who api.Caller, name string, request api.PauseRequest) (api.Task, error) {
-	p := task.Pause{By: who.Name, Reason: request.Reason}
+	p := task.Pause{By: who.By(), Reason: request.Reason}
 	if request.Until != nil {
 		p.Until = *request.Until
 	}
@@ -60,19 +60,19 @@ func (b *backend) Pause(ctx context.Context, who api.Caller, name string, reques
 		}
 		p.Until = b.now().Add(d)
 	}
-	return b.setPause(ctx, name, &p)
+	return b.setPause(ctx, who, name, &p)
 }
 
-func (b *backend) Resume(ctx context.Context, _ api.Caller, name string) (api.Task, error) {
-	return b.setPause(ctx, name, nil)
+func (b *backend) Resume(ctx context.Context, who api.Caller, name string) (api.Task, error) {
+	return b.setPause(ctx, who, name, nil)
 }
 
-func (b *backend) setPause(ctx context.Context, name string, p *task.Pause) (api.Task, error) {
-	t, err := b.engine.SetPause(ctx, name, p)
+func (b *backend) setPause(ctx context.Context, who api.Caller, name string, p *task.Pause) (api.Task, error) {
+	t, err := b.engine.SetPause(ctx, name, p, who.By())
 	if err != nil {
 		return api.Task{}, apiError(err)
 	}
-	return b.wholeTask(t, nil)
+	return b.wholeTask(t)
 }
 
 // Next leaves out what is no run: deadlines of expectations, and what a schedule

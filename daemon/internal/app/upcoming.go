@@ -61,7 +61,7 @@ func (b *backend) wouldRun(t task.Task, now time.Time) (*api.Upcoming, error) {
 // wouldJudge is when the expectation of the task is judged next once it is saved
 // like that; nil: it has none, or is held.
 func (b *backend) wouldJudge(t task.Task, now time.Time) (*api.Deadline, error) {
-	if t.Expect == nil || t.Disabled {
+	if t.Expect == nil || t.Disabled || t.Draft() {
 		return nil, nil
 	}
 	since := now.Truncate(time.Second)
@@ -111,7 +111,7 @@ func (a *App) firstRun(t *task.Task, at standing, now time.Time) *api.Upcoming {
 // nobody can say yet. Times at which the task is paused are passed over.
 func (a *App) nextOf(t *task.Task, s *task.Schedule, at standing, now time.Time) (nominal, due time.Time) {
 	var none time.Time
-	if t.Disabled || t.Pause != nil && t.Pause.Until.IsZero() {
+	if t.HeldForGood() {
 		return none, none
 	}
 	since := now.Truncate(time.Second)

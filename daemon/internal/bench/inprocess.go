@@ -89,7 +89,7 @@ func (w *world) close() error {
 func (w *world) define(ctx context.Context, name string, n int) error {
 	def := task.Task{Name: name, Steps: []task.Step{{
 		Name: "s", Controller: "noop", Settings: json.RawMessage(fmt.Sprintf(`{"steps":%d}`, n))}}}
-	_, err := w.engine.Apply(ctx, []task.Task{def}, "bench", false)
+	_, err := w.engine.Apply(ctx, engine.ApplyWish{Tasks: []task.Task{def}, By: "bench"})
 	return err
 }
 

@@ -62,7 +62,7 @@ func benchmark(b *testing.B, runs int) {
 	if err := e.Start(); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := e.Apply(b.Context(), []task.Task{def("t", step("p", 0))}, "", false); err != nil {
+	if _, err := e.Apply(b.Context(), engine.ApplyWish{Tasks: []task.Task{def("t", step("p", 0))}, By: ""}); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

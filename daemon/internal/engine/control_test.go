@@ -318,7 +318,7 @@ func TestFilesOfOldRunsGo(t *testing.T) {
 	if w.spaces.gone()["other/1"] {
 		t.Error("the files of another task's run went")
 	}
-	if err := w.e.DeleteTask(t.Context(), "other"); err != nil {
+	if err := w.e.DeleteTask(t.Context(), "other", 0); err != nil {
 		t.Fatal(err)
 	}
 	if !w.spaces.gone()["other/1"] {

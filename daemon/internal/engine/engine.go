@@ -39,6 +39,10 @@ type Config struct {
 	// KeepBytes is for all ended runs of all tasks together, 0 for no limit.
 	KeepBytes int64
 
+	// Diff says what is different between two definitions of a task; nil: nobody
+	// does, and changes are not told.
+	Diff func(old, now task.Task) []task.Change
+
 	// MaxRuns is how many runs are carried out at once, at least 1; the others
 	// wait, first come first served.
 	MaxRuns int

@@ -21,7 +21,7 @@ func TestADiskThatIsFullForAWhile(t *testing.T) {
 	if _, err := w.e.Submit(t.Context(), engine.Wish{Task: "u"}); !errors.Is(err, task.ErrDiskFull) {
 		t.Errorf("submit on a full disk: %v", err)
 	}
-	if _, err := w.e.Apply(t.Context(), []task.Task{def("v", step("a", 0))}, "", false); !errors.Is(err, task.ErrDiskFull) {
+	if _, err := w.e.Apply(t.Context(), engine.ApplyWish{Tasks: []task.Task{def("v", step("a", 0))}, By: ""}); !errors.Is(err, task.ErrDiskFull) {
 		t.Errorf("apply on a full disk: %v", err)
 	}
 	if run := w.run(id); run.Status != task.RunRunning || len(run.Active) != 1 {

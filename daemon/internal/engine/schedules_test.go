@@ -254,7 +254,7 @@ func TestWhatSchedulesAreTold(t *testing.T) {
 	d := def("t", step("a", 0))
 	apply := func(d task.Task, dry bool) {
 		t.Helper()
-		if _, err := w.e.Apply(t.Context(), []task.Task{d}, "", dry); err != nil {
+		if _, err := w.e.Apply(t.Context(), engine.ApplyWish{Tasks: []task.Task{d}, By: "", DryRun: dry}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -265,12 +265,12 @@ func TestWhatSchedulesAreTold(t *testing.T) {
 	apply(d, true)
 	apply(d, false)
 	for _, off := range []bool{true, true, false} {
-		if _, err := w.e.SetDisabled(t.Context(), "t", off); err != nil {
+		if _, err := w.e.SetDisabled(t.Context(), "t", off, "ann"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, p := range []*task.Pause{nil, {By: "ann"}, nil} {
-		if _, err := w.e.SetPause(t.Context(), "t", p); err != nil {
+		if _, err := w.e.SetPause(t.Context(), "t", p, "ann"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -306,7 +306,7 @@ func TestWhatSchedulesAreTold(t *testing.T) {
 		}
 	}
 	_, before := l.told()
-	if err := w.e.DeleteTask(t.Context(), "t"); err != nil {
+	if err := w.e.DeleteTask(t.Context(), "t", 0); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"->t@1", "t@1>t@2", "t@2>t@3", "t@3>t@4", "t@4>t@5", "t@5>t@6", "t@6>-"}
@@ -335,7 +335,7 @@ func TestRunsThatAChangeSubmits(t *testing.T) {
 	if run = w.ends(run.ID, task.RunCompleted); run.DefinitionVersion != 1 {
 		t.Errorf("the run is of version %d", run.DefinitionVersion)
 	}
-	if err := w.e.DeleteTask(t.Context(), "t"); err != nil {
+	if err := w.e.DeleteTask(t.Context(), "t", 0); err != nil {
 		t.Fatal(err)
 	}
 	if run, err = w.e.Find("t/2"); err != nil {
@@ -349,7 +349,7 @@ func TestRunsThatAChangeSubmits(t *testing.T) {
 	l.mu.Lock()
 	l.submit = func(engine.Tx, *task.Task, *task.Task) ([]task.Run, error) { return nil, errBroken }
 	l.mu.Unlock()
-	if _, err := w.e.Apply(t.Context(), []task.Task{def("v", step("a", 0))}, "", false); !errors.Is(err, errBroken) {
+	if _, err := w.e.Apply(t.Context(), engine.ApplyWish{Tasks: []task.Task{def("v", step("a", 0))}, By: ""}); !errors.Is(err, errBroken) {
 		t.Errorf("apply: %v", err)
 	}
 	if _, err := w.e.Task("v"); !errors.Is(err, task.ErrNotFound) {
@@ -363,11 +363,11 @@ func TestAPausedTask(t *testing.T) {
 	w, _ := withLedger(t, def("t", step("a", 0)))
 	until := w.clock.Now().Add(time.Hour)
 	p := task.Pause{By: "ann", Reason: "stocktaking", Until: until}
-	paused, err := w.e.SetPause(t.Context(), "t", &p)
+	paused, err := w.e.SetPause(t.Context(), "t", &p, "ann")
 	if err != nil || paused.Version != 2 || paused.Pause == nil || paused.Pause.At.IsZero() || paused.Pause.Reason != p.Reason || !paused.Held(w.clock.Now()) {
 		t.Fatalf("it is %+v, %v", paused, err)
 	}
-	if got, err := w.e.Apply(t.Context(), []task.Task{def("t", step("a", 0))}, "", false); err != nil || got[0].Action != "unchanged" {
+	if got, err := w.e.Apply(t.Context(), engine.ApplyWish{Tasks: []task.Task{def("t", step("a", 0))}, By: ""}); err != nil || got[0].Action != "unchanged" {
 		t.Errorf("the same file: %+v, %v", got, err)
 	}
 	w.apply(def("t", step("a", 0), step("b", 1)))
@@ -375,14 +375,14 @@ func TestAPausedTask(t *testing.T) {
 		t.Errorf("another file made it %+v, %v", now, err)
 	}
 	w.ends(w.submit("t"), task.RunCompleted)
-	if _, err := w.e.SetPause(t.Context(), "t", &task.Pause{Until: w.clock.Now()}); !errors.Is(err, task.ErrInvalid) || !strings.Contains(err.Error(), "over already") {
+	if _, err := w.e.SetPause(t.Context(), "t", &task.Pause{Until: w.clock.Now()}, "ann"); !errors.Is(err, task.ErrInvalid) || !strings.Contains(err.Error(), "over already") {
 		t.Errorf("a pause that is over: %v", err)
 	}
-	if _, err := w.e.SetPause(t.Context(), "nope", nil); !errors.Is(err, task.ErrNotFound) {
+	if _, err := w.e.SetPause(t.Context(), "nope", nil, "ann"); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("no such task: %v", err)
 	}
 	for range 2 {
-		if now, err := w.e.SetPause(t.Context(), "t", nil); err != nil || now.Pause != nil || now.Version != 4 {
+		if now, err := w.e.SetPause(t.Context(), "t", nil, "ann"); err != nil || now.Pause != nil || now.Version != 4 {
 			t.Errorf("resumed it is %+v, %v", now, err)
 		}
 	}

@@ -13,7 +13,7 @@ func TestApplySaysWhatBecameOfATask(t *testing.T) {
 	w := started(t)
 	one := func(d task.Task, dry bool) (string, task.Task) {
 		t.Helper()
-		got, err := w.e.Apply(t.Context(), []task.Task{d}, "bob", dry)
+		got, err := w.e.Apply(t.Context(), engine.ApplyWish{Tasks: []task.Task{d}, By: "bob", DryRun: dry})
 		if err != nil || len(got) != 1 {
 			t.Fatalf("apply: %v, %v", got, err)
 		}
@@ -50,7 +50,7 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 	w := started(t, def("t", step("a", 0)))
 	w.ends(w.submit("t"), task.RunCompleted)
 	bad := task.Task{Name: "a\x00b", Steps: []task.Step{step("a", 0)}}
-	if _, err := w.e.Apply(t.Context(), []task.Task{def("new", step("a", 0)), bad}, "", false); err == nil {
+	if _, err := w.e.Apply(t.Context(), engine.ApplyWish{Tasks: []task.Task{def("new", step("a", 0)), bad}, By: ""}); err == nil {
 		t.Fatal("a name that no key can hold was accepted")
 	}
 	if _, err := w.e.Task("new"); !errors.Is(err, task.ErrNotFound) {
@@ -90,18 +90,18 @@ func TestDeleteTask(t *testing.T) {
 	w.ctrl.on("a", func(x *exec) task.Outcome { return x.gate(open) })
 	id := w.submit("t")
 	w.began("a#1")
-	if err := w.e.DeleteTask(t.Context(), "t"); !errors.Is(err, task.ErrState) || !strings.Contains(err.Error(), "t/1") {
+	if err := w.e.DeleteTask(t.Context(), "t", 0); !errors.Is(err, task.ErrState) || !strings.Contains(err.Error(), "t/1") {
 		t.Errorf("delete of a task with a run that is alive: %v", err)
 	}
 	close(open)
 	w.ends(id, task.RunCompleted)
-	if err := w.e.DeleteTask(t.Context(), "t"); err != nil {
+	if err := w.e.DeleteTask(t.Context(), "t", 0); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.e.Submit(t.Context(), engine.Wish{Task: "t"}); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("submit of a deleted task: %v", err)
 	}
-	if err := w.e.DeleteTask(t.Context(), "t"); !errors.Is(err, task.ErrNotFound) {
+	if err := w.e.DeleteTask(t.Context(), "t", 0); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("delete again: %v", err)
 	}
 }
@@ -122,7 +122,7 @@ func TestATaskThatComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.ends(again.ID, task.RunCompleted)
-	if err := w.e.DeleteTask(t.Context(), "t"); err != nil {
+	if err := w.e.DeleteTask(t.Context(), "t", 0); err != nil {
 		t.Fatal(err)
 	}
 	w.apply(def("t", step("v3", 0)))
@@ -143,28 +143,28 @@ func TestATaskThatComesBack(t *testing.T) {
 
 func TestADisabledTask(t *testing.T) {
 	w := started(t, def("t", step("a", 0)))
-	if d, err := w.e.SetDisabled(t.Context(), "t", true); err != nil || !d.Disabled || d.Version != 2 {
+	if d, err := w.e.SetDisabled(t.Context(), "t", true, "ann"); err != nil || !d.Disabled || d.Version != 2 {
 		t.Fatalf("disable: %+v, %v", d, err)
 	}
 	if _, err := w.e.Submit(t.Context(), engine.Wish{Task: "t"}); !errors.Is(err, task.ErrState) || !strings.Contains(err.Error(), "enable") {
 		t.Errorf("submit of a disabled task: %v", err)
 	}
-	got, err := w.e.Apply(t.Context(), []task.Task{def("t", step("b", 0))}, "", false)
+	got, err := w.e.Apply(t.Context(), engine.ApplyWish{Tasks: []task.Task{def("t", step("b", 0))}, By: ""})
 	if err != nil || !got[0].Task.Disabled || got[0].Action != "changed" {
 		t.Errorf("a file that does not say so enabled the task: %+v, %v", got, err)
 	}
-	if _, err := w.e.SetDisabled(t.Context(), "t", false); err != nil {
+	if _, err := w.e.SetDisabled(t.Context(), "t", false, "ann"); err != nil {
 		t.Fatal(err)
 	}
 	ended := w.submit("t")
 	w.ends(ended, task.RunCompleted)
-	if _, err := w.e.SetDisabled(t.Context(), "t", true); err != nil {
+	if _, err := w.e.SetDisabled(t.Context(), "t", true, "ann"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.e.Restart(t.Context(), ended, engine.Again{}); !errors.Is(err, task.ErrState) {
 		t.Errorf("restart of a disabled task: %v", err)
 	}
-	if _, err := w.e.SetDisabled(t.Context(), "none", true); !errors.Is(err, task.ErrNotFound) {
+	if _, err := w.e.SetDisabled(t.Context(), "none", true, "ann"); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("disable of nothing: %v", err)
 	}
 }

@@ -140,7 +140,7 @@ func (w *world) end() {
 
 func (w *world) apply(tasks ...task.Task) {
 	w.t.Helper()
-	if _, err := w.e.Apply(w.t.Context(), tasks, "ann", false); err != nil {
+	if _, err := w.e.Apply(w.t.Context(), engine.ApplyWish{Tasks: tasks, By: "ann"}); err != nil {
 		w.t.Fatalf("apply: %v", err)
 	}
 }

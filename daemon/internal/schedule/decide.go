@@ -191,7 +191,7 @@ func (d *decision) enter(list []occurrence) error {
 // arm sets when the cursor is due next.
 func (d *decision) arm() error {
 	d.cur.Next, d.cur.Due = time.Time{}, time.Time{}
-	if d.def.Disabled || d.def.Pause != nil && d.def.Pause.Until.IsZero() {
+	if d.def.HeldForGood() {
 		return nil
 	}
 	if d.plan != nil && d.plan.Delay > 0 {

@@ -357,7 +357,7 @@ func TestRefusedRunStopsNoOther(t *testing.T) {
 	s := newStand(t)
 	s.save("00:00:00", plan(hourly()))
 	other := plan(hourly())
-	other.Name, other.Steps = "a", nil
+	other.Name, other.Steps = "a", []task.Step{{}}
 	s.save("00:00:00", other)
 	s.look("01:00:00")
 	s.want("s", "01:00 ran 1")

@@ -303,7 +303,7 @@ func (tx *memTx) Submit(def task.Task, run task.Run) (task.Run, error) {
 	if run.Trigger.Hook() {
 		steps = def.OnMissed
 	}
-	if len(steps) == 0 {
+	if len(steps) == 0 || steps[0].Name == "" {
 		return task.Run{}, fmt.Errorf("no steps: %w", task.ErrInvalid)
 	}
 	run.Task, run.Status, run.DefinitionVersion = def.Name, task.RunQueued, def.Version

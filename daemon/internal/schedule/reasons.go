@@ -34,8 +34,13 @@ func (d *decision) window() string { return "older than the window of " + length
 
 // holder says what keeps the task's schedules from making runs.
 func holder(t *task.Task, zone *time.Location) string {
-	if t.Disabled || t.Pause == nil {
+	switch {
+	case t.Disabled:
 		return "the task was disabled"
+	case t.Draft():
+		return "the task had no steps"
+	case t.Pause == nil:
+		return "the task was held"
 	}
 	text := "the task was paused"
 	if t.Pause.By != "" {

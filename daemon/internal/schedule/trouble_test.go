@@ -96,3 +96,19 @@ func described(t task.Task) task.Task {
 	t.Description = "other"
 	return t
 }
+
+// TestDraftsMakeNoRuns holds that the times of a task without steps are accounted
+// for, and that it goes on once it has some.
+func TestDraftsMakeNoRuns(t *testing.T) {
+	s := newStand(t)
+	s.save("00:00:00", plan(hourly()))
+	s.look("01:00:00")
+	draft := plan(hourly())
+	draft.Steps = nil
+	s.save("01:30:00", draft)
+	s.look("02:00:00")
+	s.look("03:30:00")
+	s.save("03:40:00", plan(hourly()))
+	s.look("04:00:00")
+	s.want("s", "01:00 ran 1", "02:00..03:00 x2 paused: the task had no steps", "04:00 overlapped: t/1 was queued")
+}

@@ -95,10 +95,16 @@ type Keep struct {
 	Bytes int64 `json:"bytes,omitempty"` // of logs and directories together (Run.Bytes)
 }
 
-// Held reports whether the task's schedules make no runs at that time: it is
-// disabled or paused.
+// Held reports whether the task's schedules make no runs at that time: it is a
+// draft, disabled or paused.
 func (t *Task) Held(at time.Time) bool {
-	return t.Disabled || t.Pause != nil && (t.Pause.Until.IsZero() || at.Before(t.Pause.Until))
+	return t.HeldForGood() || t.Pause != nil && at.Before(t.Pause.Until)
+}
+
+// HeldForGood reports whether no time is set at which the task's schedules make
+// runs again.
+func (t *Task) HeldForGood() bool {
+	return t.Draft() || t.Disabled || t.Pause != nil && t.Pause.Until.IsZero()
 }
 
 // StepsOf is what a run with that trigger carries out: the steps of its hook, or
