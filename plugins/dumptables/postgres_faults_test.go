@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -232,5 +233,23 @@ func TestPostgresFullDiskLeavesNothingHalf(t *testing.T) {
 	}
 	if got := s.others(t); got != 0 {
 		t.Errorf("%d connections are left", got)
+	}
+}
+
+func TestPostgresNamesOfDatabasesAreNamesAlone(t *testing.T) {
+	t.Parallel()
+	s := namedStore(t)
+	odd := `a b'c=d"e\f host=x`
+	quotedName := `"` + strings.ReplaceAll(odd, `"`, `""`) + `"`
+	s.admin(t, "CREATE DATABASE "+quotedName+" TEMPLATE template0")
+	t.Cleanup(func() {
+		s.admin(t, "DROP DATABASE "+quotedName+" WITH (FORCE)", `DROP DATABASE IF EXISTS "x/y z" WITH (FORCE)`)
+	})
+	s.in(t, odd, "CREATE TABLE t(x int); INSERT INTO t VALUES(5)")
+	h := serve(t)
+	dir, _ := s.dumped(t, h, settings{"dsn": "postgres://postgres@/" + url.PathEscape(odd) + "?host=" + s.server.Dir})
+	s.restored(t, h, dir, settings{"dsn": "postgres://postgres@/x%2Fy%20z?host=" + s.server.Dir})
+	if got := s.tool(t, "", "psql", "--dbname=x/y z", "-Atc", "SELECT x FROM t"); got != "5\n" {
+		t.Errorf("the restored database holds %q", got)
 	}
 }
