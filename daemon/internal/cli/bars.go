@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/mattn/go-runewidth"
 	"github.com/vbauerster/mpb/v8"
@@ -183,7 +184,9 @@ func runBar(r *api.Run) bar {
 	}
 	if r.Status == "queued" {
 		b.details = "waits for its turn"
-		if r.WaitsFor != "" {
+		if later(r, time.Now()) {
+			b.details = "starts " + stamp(*r.NotBefore, "")
+		} else if r.WaitsFor != "" {
 			b.details = "waits for " + printable(r.WaitsFor)
 		}
 	} else if r.ETASeconds != nil {

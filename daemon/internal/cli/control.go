@@ -61,6 +61,9 @@ run's.`,
 				opts.request.Again = true
 				r, err = act(c, ctx, args[0], opts.request)
 			}
+			if err != nil && opts.request.From != "" {
+				return e.unknownStep(ctx, c, args[0], opts.request.From, err)
+			}
 			if err != nil {
 				return unknown(ctx, c, args[0], err)
 			}

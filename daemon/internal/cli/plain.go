@@ -96,6 +96,10 @@ func (l *stepLines) of(ev api.Event) string {
 func (l *stepLines) waiting(r *api.Run) string {
 	switch {
 	case r.Status != "queued":
+	case later(r, time.Now()) && l.waits == "":
+		l.waits = "its time"
+		return fmt.Sprintf("%s starts %s", printable(r.Ref), stamp(*r.NotBefore, ""))
+	case later(r, time.Now()):
 	case r.WaitsFor != "" && r.WaitsFor != l.waits:
 		l.waits = r.WaitsFor
 		return fmt.Sprintf("%s waits for %s", printable(r.Ref), block(r.WaitsFor))

@@ -41,7 +41,8 @@ that fails does not stop the others.
   --all      of each task, as far as it can be run
   --at       later: 18:00, 2026-12-24T18:00; it waits in the queue until then
   --in       the same as a length of time from now: 90m, 2d
-  --step     of one step of the task alone
+  --step     of one step of the task alone: where there are others the run ends
+             incomplete, and stepd continue does them
   --set      with another setting for once: of the task as mode=data_only, of a step
              as tables.mode=data_only. A value is JSON, or else a text: a text that
              would be JSON is written '"42"'
@@ -207,7 +208,7 @@ func (e *env) started(ctx context.Context, c *client.Client, r api.Run, opts fol
 		return err
 	}
 	switch {
-	case r.NotBefore != nil && r.NotBefore.After(e.Now()):
+	case later(&r, e.Now()):
 		e.say("it starts %s, %s", stamp(*r.NotBefore, ""), ahead(*r.NotBefore, e.Now()))
 	case r.WaitsFor != "":
 		e.say("it waits for %s", block(r.WaitsFor))

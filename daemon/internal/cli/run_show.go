@@ -80,7 +80,7 @@ func (e *env) showRun(d api.RunDetail) error {
 		{"hook", hookOf(&d.Run)},
 		{"made by", trigger(&d)},
 		{"starts", e.starts(&d.Run)},
-		{"waits for", waitsFor(&d.Run)},
+		{"waits for", e.waitsFor(&d.Run)},
 		{"progress", progress},
 	}
 	list = append(list, e.stuck(&d)...)
@@ -123,14 +123,14 @@ func (e *env) showRun(d api.RunDetail) error {
 
 // starts says when a run that waits for its time begins.
 func (e *env) starts(r *api.Run) string {
-	if r.NotBefore == nil || r.Status != "queued" {
+	if !later(r, e.Now()) {
 		return ""
 	}
 	return stamp(*r.NotBefore, "") + ", " + ahead(*r.NotBefore, e.Now())
 }
 
-func waitsFor(r *api.Run) string {
-	if r.Status != "queued" {
+func (e *env) waitsFor(r *api.Run) string {
+	if r.Status != "queued" || later(r, e.Now()) {
 		return ""
 	}
 	return block(r.WaitsFor)

@@ -166,22 +166,29 @@ func (e *env) runTable(runs []api.Run) (head []string, rows [][]cell) {
 		if queued {
 			row = append(row, amount(waited(&r)))
 		}
-		rows = append(rows, append(row, amount(length), text(cause(&r)), text(why(&r))))
+		rows = append(rows, append(row, amount(length), text(cause(&r)), text(e.why(&r))))
 	}
 	return append(head, "TOOK", "BY", "REASON"), rows
 }
 
 // why says why a run is as it is.
-func why(r *api.Run) string {
+func (e *env) why(r *api.Run) string {
 	switch {
 	case r.Reason != "":
 		return r.Reason
+	case later(r, e.Now()):
+		return "starts " + stamp(*r.NotBefore, "")
 	case r.Status == "queued" && r.WaitsFor != "":
 		return "waits for " + r.WaitsFor
 	case r.Alive() && r.CancelRequested:
 		return "being cancelled"
 	}
 	return ""
+}
+
+// later reports whether a run waits for its time.
+func later(r *api.Run, now time.Time) bool {
+	return r.Status == "queued" && r.NotBefore != nil && r.NotBefore.After(now)
 }
 
 // waited is how long a run was, or has been, in the queue.
