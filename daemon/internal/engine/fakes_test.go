@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -161,6 +162,8 @@ type db struct {
 
 	unreadable int // views that fail
 
+	reads atomic.Int64 // runs that were passed on the way through many
+
 	spoiled error // of each update that makes a hook of a run's end
 	late    bool  // and that only when all of it is written
 }
@@ -194,7 +197,25 @@ func (d *db) View(fn func(engine.Reader) error) error {
 		return errBroken
 	}
 	d.mu.Unlock()
-	return d.Store.View(func(tx *store.Tx) error { return fn(tx) })
+	return d.Store.View(func(tx *store.Tx) error { return fn(counting{tx, d}) })
+}
+
+// counting counts the runs that are read one after another.
+type counting struct {
+	engine.Reader
+	d *db
+}
+
+func (c counting) count(fn func(task.Run) bool) func(task.Run) bool {
+	return func(run task.Run) bool { c.d.reads.Add(1); return fn(run) }
+}
+
+func (c counting) Runs(name string, before task.RunID, fn func(task.Run) bool) error {
+	return c.Reader.Runs(name, before, c.count(fn))
+}
+
+func (c counting) RunsAfter(name string, after task.RunID, fn func(task.Run) bool) error {
+	return c.Reader.RunsAfter(name, after, c.count(fn))
 }
 
 func (d *db) Update(ctx context.Context, fn func(engine.Tx) error) error {
