@@ -9,7 +9,6 @@ import (
 
 	"github.com/stepd/stepd/daemon/internal/api"
 	"github.com/stepd/stepd/daemon/internal/engine"
-	"github.com/stepd/stepd/daemon/internal/expression"
 	"github.com/stepd/stepd/daemon/internal/task"
 	"github.com/stepd/stepd/daemon/internal/taskfile"
 )
@@ -170,11 +169,6 @@ func (b *backend) again(ctx context.Context, who api.Caller, run task.Run, reque
 		wish.Own = own
 		return act(ctx, run.ID, wish)
 	})
-}
-
-// filePorts is what reading a task file asks of others.
-func (b *backend) filePorts() taskfile.Ports {
-	return taskfile.Ports{Controllers: b.host, Schedules: schedulePort{b.App}, Expressions: expression.Language{}}
 }
 
 // control acts on a run, if the caller may. A task that is gone names nobody who

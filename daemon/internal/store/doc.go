@@ -62,7 +62,7 @@
 // reaches from 1677-09-21 to 2262-04-11. A Due beyond goes to that end of the
 // index, where the order is then that of names, and a slot beyond is refused.
 //
-// A definition lives as long as it is the task's current one or a run is
+// A definition lives as long as it is one of the task's newest ten or a run is
 // pinned to it; one with a version of task.PrivateVersion is no task's. What is
 // newest does not go with the task: one that is made anew under that name has it.
 // A run's write is that of its record alone while its status stays the same:

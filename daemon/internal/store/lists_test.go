@@ -147,7 +147,7 @@ func TestPrivateDefinitions(t *testing.T) {
 		return err
 	})
 	update(t, s, func(tx *store.Tx) error {
-		def.Version = 2
+		def.Version = 20
 		if err := tx.PutTask(def); err != nil || !there(tx) {
 			t.Errorf("it went with a change of the task (%v)", err)
 		}

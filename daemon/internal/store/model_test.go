@@ -32,12 +32,13 @@ type model struct {
 	checkpoints map[place]string
 	outputs     map[place]map[string]string
 	schedules   scheduleModel
+	versions    map[string]map[uint64]bool // of tasks, whose definitions are there
 }
 
 func newModel() *model {
 	return &model{tasks: map[string]task.Task{}, numbers: map[string]uint64{}, runs: map[task.RunID]task.Run{},
 		steps: map[place]task.RunStep{}, checkpoints: map[place]string{}, outputs: map[place]map[string]string{},
-		schedules: newScheduleModel()}
+		schedules: newScheduleModel(), versions: map[string]map[uint64]bool{}}
 }
 
 func (m *model) clone() *model {
@@ -45,6 +46,10 @@ func (m *model) clone() *model {
 	c.tasks, c.numbers, c.runs = maps.Clone(m.tasks), maps.Clone(m.numbers), maps.Clone(m.runs)
 	c.schedules = m.schedules.clone()
 	c.steps, c.checkpoints = maps.Clone(m.steps), maps.Clone(m.checkpoints)
+	c.versions = map[string]map[uint64]bool{}
+	for k, v := range m.versions {
+		c.versions[k] = maps.Clone(v)
+	}
 	c.outputs = map[place]map[string]string{}
 	for k, v := range m.outputs {
 		c.outputs[k] = maps.Clone(v)
@@ -55,13 +60,27 @@ func (m *model) clone() *model {
 // definitions that have to be kept.
 func (m *model) definitions() map[string]bool {
 	keep := map[string]bool{}
-	for _, t := range m.tasks {
-		keep[fmt.Sprint(t.Name, " ", t.Version)] = true
+	for name, versions := range m.versions {
+		for v := range versions {
+			keep[fmt.Sprint(name, " ", v)] = true
+		}
 	}
 	for _, r := range m.runs {
 		keep[fmt.Sprint(r.Task, " ", r.DefinitionVersion)] = true
 	}
 	return keep
+}
+
+// forget drops definitions that are neither among the newest ten nor pinned.
+func (m *model) forget(name string) {
+	pinned := map[uint64]bool{}
+	for _, r := range m.runs {
+		pinned[r.DefinitionVersion] = pinned[r.DefinitionVersion] || r.Task == name
+	}
+	t, there := m.tasks[name]
+	maps.DeleteFunc(m.versions[name], func(v uint64, _ bool) bool {
+		return !pinned[v] && !(there && v <= t.Version && v+10 > t.Version)
+	})
 }
 
 // drawTask has something of all that a summary is made of.
@@ -101,10 +120,16 @@ func (m *model) step(t *rapid.T, tx *store.Tx) error {
 	case 0:
 		v := drawTask(t, name, m.tasks[name].Version+1)
 		m.tasks[name] = v
+		if m.versions[name] == nil {
+			m.versions[name] = map[uint64]bool{}
+		}
+		m.versions[name][v.Version] = true
+		m.forget(name)
 		return tx.PutTask(v)
 	case 1:
 		_, there := m.tasks[name]
 		delete(m.tasks, name)
+		m.forget(name)
 		if there {
 			m.schedules.deleteTask(name)
 		}
@@ -148,6 +173,7 @@ func (m *model) step(t *rapid.T, tx *store.Tx) error {
 			}
 		}
 		m.runs[id] = run
+		m.forget(run.Task)
 		return tx.PutRun(run)
 	case 4:
 		run, there := m.runs[id]
@@ -168,6 +194,7 @@ func (m *model) step(t *rapid.T, tx *store.Tx) error {
 				return err
 			case done:
 				delete(m.runs, id)
+				m.forget(run.Task)
 				m.drop(func(p place) bool { return p.id == id })
 				return nil
 			}

@@ -63,8 +63,17 @@ func (tx *Tx) PutDefinition(version uint64, t task.Task) error {
 
 func private(version uint64) bool { run := task.Run{DefinitionVersion: version}; return run.Private() }
 
+// recent is how many versions of a task are kept, the current one among them:
+// whoever makes a change for one of them can be told what has changed since.
+const recent = 10
+
+func isRecent(version uint64, t *task.Task) bool {
+	return version <= t.Version && t.Version-version < recent
+}
+
 // PutTask writes the task and, under its Version, the definition that runs
-// pin. Definitions of other versions go, unless a run is pinned to them.
+// pin. Definitions of versions that are not recent go, unless a run is pinned to
+// them.
 func (tx *Tx) PutTask(t task.Task) error {
 	if err := checkName("task", t.Name); err != nil {
 		return err
@@ -78,7 +87,7 @@ func (tx *Tx) PutTask(t task.Task) error {
 	if err := tx.putSummary(&t); err != nil {
 		return err
 	}
-	return tx.sweepDefinitions(t.Name, func(version uint64) bool { return version == t.Version })
+	return tx.sweepDefinitions(t.Name, func(version uint64) bool { return isRecent(version, &t) })
 }
 
 // DeleteTask removes the task, the definitions that no run is pinned to and
@@ -106,8 +115,8 @@ func (tx *Tx) hasTask(name string) bool {
 }
 
 // sweepDefinitions deletes the definitions that are neither to be kept nor
-// pinned. A task has one and those of its runs, so they are few; it reads
-// their keys only.
+// pinned. A task has its recent ones and those of its runs, so they are few; it
+// reads their keys only.
 func (tx *Tx) sweepDefinitions(name string, keep func(version uint64) bool) error {
 	prefix := namePrefix(name)
 	for _, k := range tx.keys(bucketDefinitions, prefix, prefix, math.MaxInt) {
@@ -128,7 +137,7 @@ func (tx *Tx) sweepDefinition(name string, version uint64) error {
 		return nil
 	}
 	t, err := tx.Task(name)
-	if err == nil && t.Version == version {
+	if err == nil && isRecent(version, &t) {
 		return nil
 	}
 	if err != nil && tx.hasTask(name) && !private(version) {

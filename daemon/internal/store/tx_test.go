@@ -245,7 +245,7 @@ func TestDefinitionsLiveWhilePinned(t *testing.T) {
 		t.Helper()
 		view(t, s, func(tx *store.Tx) error {
 			var got []uint64
-			for v := range uint64(6) {
+			for v := range uint64(40) {
 				if def, err := tx.Definition("a", v); err == nil && def.Version == v {
 					got = append(got, v)
 				}
@@ -262,18 +262,22 @@ func TestDefinitionsLiveWhilePinned(t *testing.T) {
 	var run task.Run
 	put(1)
 	put(2)
-	versions(2)
+	put(9)
+	versions(1, 2, 9) // the newest ten
+	put(11)
+	versions(2, 9, 11)
 	update(t, s, func(tx *store.Tx) (err error) { run, err = newRun(tx, "a", 2); return err })
-	put(3)
-	versions(2, 3)
-	run.DefinitionVersion = 3 // continued with the new one
+	put(12)
+	put(20)
+	versions(2, 11, 12, 20)
+	run.DefinitionVersion = 12 // continued with a newer one
 	update(t, s, func(tx *store.Tx) error { return tx.PutRun(run) })
-	versions(3)
-	put(4)
-	versions(3, 4)
+	versions(11, 12, 20)
+	put(32)
+	versions(12, 32)
 	run.Status = task.RunFailed
 	update(t, s, func(tx *store.Tx) error { return errors.Join(tx.PutRun(run), tx.DeleteTask("a")) })
-	versions(3)
+	versions(12)
 	update(t, s, func(tx *store.Tx) error { _, err := tx.DeleteRun(run.ID, 9); return err })
 	versions()
 }
