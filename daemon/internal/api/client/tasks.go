@@ -20,6 +20,9 @@ func (c *Client) Validate(ctx context.Context, files []api.TaskFile) (api.Valida
 // Apply saves the tasks of all files and deletes what is to be deleted, or does
 // nothing of it.
 func (c *Client) Apply(ctx context.Context, request api.ApplyRequest) (api.ApplyResult, error) {
+	if request.Files == nil {
+		request.Files = []api.TaskFile{} // null is no list
+	}
 	return call[api.ApplyResult](ctx, c, http.MethodPost, api.RouteApply, nil, request)
 }
 

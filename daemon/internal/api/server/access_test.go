@@ -97,7 +97,7 @@ func TestApplyChangesForAdministratorsAlone(t *testing.T) {
 		`{"files":[{"name":"b","dir":"/d","data":""}],"dry_run":false}`:                  403,
 		`{"files":[{"name":"b","dir":"/d","data":""}],"dry_run":true}`:                   200,
 		`{"files":[{"name":"b","dir":"/d","data":""}],"dry_run":true,"dry_run":false}`:   403,
-		`{"files":[{"name":"b","dir":"/d","data":""}],"dry_run":false,"dry_run":true}`:   200,
+		`{"files":[{"name":"b","dir":"/d","data":""}],"dry_run":false,"dry_run":true}`:   422,
 		`{"files":[{"name":"b","dir":"/d","data":""}],"DRY_RUN":true,"dry_run":false}`:   403,
 		`{"files":[{"name":"b","dir":"/d","data":""}],"dry_run":true} {"dry_run":false}`: 403,
 		`{"dry_run":"true"}`: 403,

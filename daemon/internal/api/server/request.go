@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -86,7 +87,7 @@ func (r *request) decode(v any) error {
 	if body = bytes.TrimSpace(body); body[0] != '{' { // null is no fault to the decoder
 		return invalid("the body is %s, it must be a JSON object", body)
 	}
-	return nil
+	return conform(body, reflect.TypeOf(v), "")
 }
 
 func bodyError(err error, body []byte) *api.Error {

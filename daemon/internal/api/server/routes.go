@@ -76,11 +76,36 @@ func (s *Server) routes() http.Handler {
 	for path, methods := range paths {
 		mux.Handle(path, s.method(methods))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, &api.Error{Code: api.CodeNotFound, Message: "there is no " + clip(r.URL.Path) + " here",
-			Hint: "GET " + api.RouteDocs + " has what there is; a newer command line than its daemon is told this too: stepd version shows both"})
+	mux.HandleFunc("/", s.nowhere)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The mux would send who asks for /v1/tasks/.. on to another path, of which
+		// the client knows nothing and which it never asked for.
+		if strayed(r.URL.EscapedPath()) {
+			s.nowhere(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
 	})
-	return mux
+}
+
+func (s *Server) nowhere(w http.ResponseWriter, r *http.Request) {
+	s.fail(w, &api.Error{Code: api.CodeNotFound, Message: "there is no " + clip(r.URL.Path) + " here",
+		Hint: "GET " + api.RouteDocs + " has what there is; a newer command line than its daemon is told this too: stepd version shows both"})
+}
+
+// strayed reports whether a path has parts that lead elsewhere.
+func strayed(path string) bool {
+	_, rest, rooted := strings.Cut(path, "/")
+	if !rooted {
+		return true
+	}
+	parts := strings.Split(rest, "/")
+	for i, part := range parts {
+		if part == "." || part == ".." || part == "" && i < len(parts)-1 {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Server) method(methods map[string]http.Handler) http.Handler {
