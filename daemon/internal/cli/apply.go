@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,8 +31,10 @@ file is.
 Nothing is replaced silently. A task that came from another file, was made
 otherwise, or was edited since this file was applied is a conflict: what would become
 of it is shown, and asked about where there is somebody to ask. --replace has the
-files win. --prune deletes the tasks that came from files in the directories and that
-no file is there for any more, after asking; --yes answers that.
+files win; --yes does not.
+
+--prune deletes the tasks that came from files in the directories which are gone,
+after asking; --yes answers that.
 
 --dry-run shows what would change: + comes, - goes, ~ becomes another.`,
 		Example: `  stepd apply backup.yaml
@@ -72,22 +75,19 @@ func (e *env) apply(ctx context.Context, c *client.Client, args []string, opts a
 		if err != nil {
 			return err
 		}
+		if err := e.mayReplace(ctx, &request, against(would)); err != nil {
+			return err
+		}
 		if request.Delete, err = e.pruned(ctx, would); err != nil {
 			return err
 		}
 		request.Prune, request.DryRun = nil, false
 	}
 	result, err := c.Apply(ctx, request)
-	if against := conflicts(err); len(against) > 0 && !request.Replace && e.mayAsk() {
-		e.conflicts(against)
-		ok, asked := e.confirm(ctx, "Have the files replace "+them(len(against), "it", "them")+"?")
-		if asked != nil {
-			return asked
+	if fault := conflict(err); fault != nil && !request.Replace {
+		if err := e.mayReplace(ctx, &request, fault); err != nil {
+			return err
 		}
-		if !ok {
-			return errDeclined
-		}
-		request.Replace = true
 		result, err = c.Apply(ctx, request)
 	}
 	if err != nil {
@@ -104,21 +104,21 @@ func (e *env) applied(result api.ApplyResult, opts applyOptions) error {
 		}{result, opts.dryRun})
 	}
 	p := e.painter(e.Stdout)
-	against := 0
+	conflicts := 0
 	for _, a := range result.Tasks {
 		line := e.appliedLine(p, a, opts.dryRun)
 		if opts.dryRun {
 			line += changeLines(p, a.Changes, "  ")
 		}
 		if a.Action == "conflict" {
-			against++
+			conflicts++
 		}
 		if err := e.print(line); err != nil {
 			return err
 		}
 	}
 	switch {
-	case against > 0:
+	case conflicts > 0:
 		e.say("nothing was saved; apply would save nothing either without --replace, which takes over what is a conflict")
 	case opts.dryRun:
 		e.say("nothing was saved")
@@ -180,11 +180,44 @@ func them(n int, one, many string) string {
 	return many
 }
 
-// conflicts are the tasks that an apply was refused for.
-func conflicts(err error) []api.Applied {
-	if fault, ok := errors.AsType[*api.Error](err); ok && fault.Code == api.CodeConflict {
-		return fault.Tasks
+// conflict is the error of an apply that was refused for tasks that are not the
+// files' own, or nil.
+func conflict(err error) *api.Error {
+	if fault, ok := errors.AsType[*api.Error](err); ok && fault.Code == api.CodeConflict && len(fault.Tasks) > 0 {
+		return fault
 	}
+	return nil
+}
+
+// against is the conflict that a dry run has found, or nil.
+func against(would api.ApplyResult) *api.Error {
+	list := slices.DeleteFunc(slices.Clone(would.Tasks), func(a api.Applied) bool { return a.Action != "conflict" })
+	if len(list) == 0 {
+		return nil
+	}
+	return &api.Error{Code: api.CodeConflict, Message: "nothing was saved: " + count(len(list), "task") + " would be replaced by files that " +
+		them(len(list), "it is", "they are") + " not of", Hint: "--replace has the files win", Tasks: list}
+}
+
+// mayReplace asks whether files may take over tasks that are not their own. It is
+// the conflict itself where there is nobody to ask; --yes is no word on that, or
+// it would replace what nobody has looked at.
+func (e *env) mayReplace(ctx context.Context, request *api.ApplyRequest, fault *api.Error) error {
+	if fault == nil {
+		return nil
+	}
+	if e.yes || !e.mayAsk() {
+		return fault
+	}
+	e.conflicts(fault.Tasks)
+	ok, err := e.confirm(ctx, "Have the files replace "+them(len(fault.Tasks), "it", "them")+"?")
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return errDeclined
+	}
+	request.Replace = true
 	return nil
 }
 

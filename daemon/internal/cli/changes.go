@@ -49,6 +49,9 @@ func changeOf(c api.Change) []line {
 	path := printable(c.Path)
 	switch c.Op {
 	case "moved":
+		if string(c.Old) == string(c.New) { // others went around it
+			return []line{{"~", "~ " + path + " moved"}}
+		}
 		return []line{{"~", fmt.Sprintf("~ %s moved from place %s to %s", path, brief(c.Old), brief(c.New))}}
 	case "added":
 		return whole("+", path, c.New)

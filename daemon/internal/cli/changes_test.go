@@ -23,6 +23,7 @@ func TestChangesReadAsAPersonWantsThem(t *testing.T) {
 		{"settings.text", "changed", `""`, `"a: b"`, `~ settings.text: "" -> "a: b"`},
 		{"locks", "changed", `["a"]`, `["a","b"]`, "~ locks: [a] -> [a, b]"},
 		{"steps.mail", "moved", `3`, `1`, "~ steps.mail moved from place 3 to 1"},
+		{"steps.mail", "moved", `2`, `2`, "~ steps.mail moved"},
 		{"steps.mail", "added", "", `{"name":"mail","controller":"sendmail","settings":{"to":["a@b"]}}`,
 			"+ steps.mail:\n+   name: mail\n+   controller: sendmail\n+   settings:\n+     to: [a@b]"},
 		{"steps.mail", "removed", `{"name":"mail"}`, "", "- steps.mail:\n-   name: mail"},
