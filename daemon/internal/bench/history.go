@@ -54,6 +54,10 @@ func benchHistory(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
+		// Something is written, as in any life of a daemon.
+		if err := applyMany(ctx, d, 1, func(int) (string, string) { return "started-again", "{cron: \"30 3 * * *\", timezone: UTC}" }); err != nil {
+			return err
+		}
 		again.end(d)
 		begin := time.Now()
 		if d, err = startDaemon(ctx, o, "history", plugins); err != nil {
