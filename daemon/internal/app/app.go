@@ -32,11 +32,12 @@ import (
 )
 
 const (
-	roomInterval = 2 * time.Second  // between looks for room on a full disk
-	queryGrace   = 5 * time.Second  // for requests under way when the daemon stops
-	pluginGrace  = 10 * time.Second // for plugins to end
-	maxRunDir    = 80               // bytes; sockets in it have to fit into an address
-	logSegments  = 8                // of a run's log; the oldest goes when it gets too large
+	retainInterval = time.Hour        // between looks for runs that have become too old
+	roomInterval   = 2 * time.Second  // between looks for room on a full disk
+	queryGrace     = 5 * time.Second  // for requests under way when the daemon stops
+	pluginGrace    = 10 * time.Second // for plugins to end
+	maxRunDir      = 80               // bytes; sockets in it have to fit into an address
+	logSegments    = 8                // of a run's log; the oldest goes when it gets too large
 )
 
 // Options of the daemon.
@@ -196,6 +197,8 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	room := time.NewTicker(roomInterval)
 	defer room.Stop()
+	retain := time.NewTicker(retainInterval)
+	defer retain.Stop()
 	for failure == nil && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -205,6 +208,8 @@ func (a *App) Run(ctx context.Context) (err error) {
 			failure = errors.Join(errors.New("schedules are not looked at any more"), err)
 		case err := <-served:
 			failure = errors.Join(errors.New("the socket is not served any more"), err)
+		case <-retain.C:
+			a.engine.Retain()
 		case <-room.C:
 			a.store.Look()
 			if a.store.Room() != nil {

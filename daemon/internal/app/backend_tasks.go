@@ -16,14 +16,6 @@ import (
 	"github.com/stepd/stepd/daemon/internal/taskfile"
 )
 
-func notBuilt() error {
-	return &api.Error{Code: api.CodeInternal, Message: "this is not built yet"}
-}
-
-func (b *backend) Step(context.Context, string, string) (api.StepDetail, error) {
-	return api.StepDetail{}, notBuilt()
-}
-
 func (b *backend) Task(_ context.Context, name string) (api.Task, error) {
 	t, err := b.engine.Task(name)
 	if err != nil {

@@ -59,27 +59,6 @@ func stepsJSON(steps []task.Step) (list []api.TaskStep) {
 	return list
 }
 
-func stepJSON(v engine.StepView) api.Step {
-	return api.Step{
-		Name: v.FullName(), Position: v.Position.String(), Controller: v.Controller, Status: string(v.Status),
-		Planned: v.Planned, Attempt: v.Attempt, Progress: 100 * v.Fraction, Note: v.Note, Counters: v.Counters,
-		ETASeconds: seconds(v.ETA, v.HasETA), Message: v.Message, Error: v.Error, Reason: v.Reason,
-		StartedAt: instant(v.StartedAt), EndedAt: instant(v.EndedAt), RetryAt: instant(v.RetryAt),
-	}
-}
-
-func eventJSON(e engine.Event, now time.Time) api.Event {
-	out := api.Event{Type: string(e.Kind), Run: runJSON(engine.RunView{Run: e.Run, ETA: e.ETA, HasETA: e.HasETA}, now)}
-	if e.Step != nil {
-		step := stepJSON(*e.Step)
-		out.Step = &step
-	}
-	for _, s := range e.Active {
-		out.Active = append(out.Active, stepJSON(s))
-	}
-	return out
-}
-
 func pluginJSON(p pluginhost.PluginInfo) api.Plugin {
 	out := api.Plugin{
 		Name: p.Name, Path: p.Path, State: string(p.State), Error: p.Error, Version: p.Version, PID: p.PID,

@@ -12,7 +12,7 @@ func runJSON(v engine.RunView, now time.Time) api.Run {
 	return api.Run{
 		Ref: v.Ref(), Task: v.Task, Number: v.Number, Status: string(v.Status), Reason: v.Reason,
 		Progress: v.Progress, ETASeconds: seconds(v.ETA, v.HasETA), QueuePosition: v.QueuePosition, WaitsFor: v.WaitsFor,
-		NotBefore: instant(v.NotBefore), Priority: v.Priority, Locks: v.Locks, Batch: v.Batch, Only: v.Only, From: v.From, Set: v.Set,
+		NotBefore: instant(v.NotBefore), Priority: v.Priority, Locks: v.Locks, Batch: v.Batch, Only: v.Only, From: v.From, Set: v.Set, Stuck: v.Stuck,
 		WaitSeconds: waited(&v.Run, now), TookSeconds: took(&v.Run, now), Bytes: v.Bytes,
 		Total: v.Total, Completed: v.Completed, Failed: v.Failed, Skipped: v.Skipped,
 		CancelRequested: v.Cancel != nil, Trigger: string(v.Cause()), StartedBy: v.StartedBy,

@@ -89,45 +89,19 @@ func (e *Engine) Definition(run task.Run) (def task.Task, err error) {
 	return def, err
 }
 
-// Steps lists the run's steps in their order, planned ones too, at most limit,
-// from the first one after the given position (nil: from the start).
+// Steps is StepsOf all statuses.
 func (e *Engine) Steps(run RunView, after *task.Position, limit int) (list []StepView, more bool, err error) {
-	def, err := e.Definition(run.Run)
-	if err != nil {
-		return nil, false, err
-	}
-	live := map[task.Position]StepView{}
-	for _, v := range run.Active {
-		live[v.Position] = v
-	}
-	from := task.Position{}
-	if after != nil {
-		from = task.Position{Top: after.Top, Sub: after.Sub + 1}
-	}
-	visible := map[uint32]bool{} // planners whose plan is done
-	err = e.Store.View(func(rd Reader) error {
-		if from.Sub > 0 {
-			top, err := rd.Step(run.ID, task.Position{Top: from.Top})
-			if err != nil {
-				return err
-			}
-			visible[from.Top] = top.PlanDone
+	for len(list) < limit {
+		page, next, err := e.StepsOf(run, "", after, limit-len(list))
+		if err != nil {
+			return nil, false, err
 		}
-		return rd.Steps(run.ID, from, func(s task.RunStep) bool {
-			if s.Position.Sub == 0 {
-				visible[s.Position.Top] = s.PlanDone
-			} else if !visible[s.Position.Top] {
-				return true
-			}
-			if len(list) == limit {
-				more = true
-				return false
-			}
-			list = append(list, stepView(def, s, live))
-			return true
-		})
-	})
-	return list, more, err
+		list, after, more = append(list, page...), next, next != nil
+		if !more {
+			break
+		}
+	}
+	return list, more, nil
 }
 
 // TopSteps lists the steps of the definition as they stand in the run, and up
@@ -137,10 +111,7 @@ func (e *Engine) TopSteps(run RunView, limit int) (tops, faults []StepView, err 
 	if err != nil {
 		return nil, nil, err
 	}
-	live := map[task.Position]StepView{}
-	for _, v := range run.Active {
-		live[v.Position] = v
-	}
+	live := run.live()
 	err = e.Store.View(func(rd Reader) error {
 		for i := range def.Steps {
 			s, err := rd.Step(run.ID, task.Position{Top: uint32(i)})
