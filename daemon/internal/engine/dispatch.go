@@ -104,7 +104,7 @@ func (e *Engine) waiting(id task.RunID) (place int, waitsFor string) {
 // full is why nothing more is started at all. The caller holds mu.
 func (e *Engine) full() string {
 	if len(e.runners) >= e.MaxRuns {
-		return fmt.Sprintf("one of %d runs to end (max_runs of the daemon is %d)", len(e.runners), e.MaxRuns)
+		return fmt.Sprintf("a place: max_runs of the daemon is %d", e.MaxRuns)
 	}
 	if e.Store.Room() != nil {
 		return "room in the state directory"

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -340,6 +341,8 @@ type controllers struct {
 	running  int
 	most     int
 	plans    int
+	runs     map[string]int // how many are carried out now, by plugin
+	mostOf   map[string]int // and at most
 	endRuns  []task.RunID
 	complete map[string]int // by "run step": completions that controllers reported
 	cut      chan struct{}
@@ -349,7 +352,7 @@ type controllers struct {
 func newControllers(b *bell) *controllers {
 	return &controllers{
 		bell: b, do: map[string]behaviour{}, plan: map[string]planner{}, effects: map[string]task.Effect{},
-		count: map[string]int{}, complete: map[string]int{}, cut: make(chan struct{}), work: map[string]task.Work{},
+		runs: map[string]int{}, mostOf: map[string]int{}, count: map[string]int{}, complete: map[string]int{}, cut: make(chan struct{}), work: map[string]task.Work{},
 	}
 }
 
@@ -401,6 +404,9 @@ func (c *controllers) begin(w task.Work, prefix string) int {
 	c.calls = append(c.calls, fmt.Sprintf("%s%s#%d", prefix, w.Step, w.Attempt.Number))
 	c.running++
 	c.most = max(c.most, c.running)
+	plugin, _, _ := strings.Cut(w.Controller, "/")
+	c.runs[plugin]++
+	c.mostOf[plugin] = max(c.mostOf[plugin], c.runs[plugin])
 	if w.Attempt.Position.Sub > 0 {
 		w.Settings = nil
 	}
@@ -415,6 +421,8 @@ func (c *controllers) end(w task.Work, prefix string, o task.Outcome) {
 	defer c.mu.Unlock()
 	defer c.bell.ring()
 	c.running--
+	plugin, _, _ := strings.Cut(w.Controller, "/")
+	c.runs[plugin]--
 	c.ended = append(c.ended, fmt.Sprintf("%s%s#%d", prefix, w.Step, w.Attempt.Number))
 	if o.Kind == task.OutcomeCompleted && prefix == "" {
 		c.complete[fmt.Sprintf("%d %s", w.Attempt.Run, w.Step)]++

@@ -384,7 +384,7 @@ func (u *queue) waitsFor(id task.RunID) string {
 		if q.limit == 1 {
 			return t.carried[0].ref + " to end"
 		}
-		return fmt.Sprintf("one of %d runs of the task to end, the first is %s", len(t.carried), t.carried[0].ref)
+		return fmt.Sprintf("one of the %d runs of %s to end (max_runs of the task)", len(t.carried), q.turn)
 	}
 	for _, name := range q.locks {
 		switch l := u.locks[name]; {

@@ -83,8 +83,8 @@ func (e *Engine) replaced(id task.RunID) (older []task.Run, by string, err error
 // replaces reports whether the other one, which is alive, was so when the run
 // was made. Hooks apart.
 func replaces(run, other task.Run) bool {
-	if other.ID >= run.ID || other.Cause().Hook() {
-		return false
+	if other.ID >= run.ID || other.Cause().Hook() || other.NotBefore.After(run.CreatedAt) {
+		return false // the last is for later, and stands in nobody's way
 	}
 	// One that was continued since was not. Ids tell the order where they can:
 	// the clock may have been set.

@@ -140,7 +140,8 @@ func (d *decision) makeRuns(list []occurrence) error {
 	return nil
 }
 
-// company is what else of the task is alive, hooks apart.
+// company is what else of the task is alive, apart from hooks, and from what
+// somebody wants to have done later: that may be next week.
 type company struct {
 	count  int
 	oldest string // "backup/41 was running"
@@ -148,7 +149,7 @@ type company struct {
 
 func (d *decision) alive() (c company, err error) {
 	err = d.tx.AliveRuns(d.cur.Task, func(run task.Run) bool {
-		if run.Cause().Hook() {
+		if run.Cause().Hook() || run.Status == task.RunQueued && run.NotBefore.After(d.at) {
 			return true
 		}
 		if c.count == 0 {
