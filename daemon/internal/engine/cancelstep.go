@@ -210,9 +210,13 @@ func (l *lane) wished(a *attempt, o task.Outcome) bool {
 // where the step interrupts. A planned step does not: its planner does, in the
 // end.
 func (l *lane) noteCancelled(s task.RunStep) {
-	text := fmt.Sprintf("step %s was %s", l.fullName(s), cancelReason(wishOf(s.Cancel, l.top.Cancel)))
+	wish := wishOf(s.Cancel, l.top.Cancel)
+	if s.Cancel == nil {
+		s = l.top // with which it was
+	}
+	text := fmt.Sprintf("step %s was %s", l.fullName(s), cancelReason(wish))
 	l.r.cancelledStep(text)
-	if s.Position.Sub == 0 && l.def.InterruptOnStepFault {
+	if s.Status == task.StepCancelled && s.Position.Sub == 0 && l.def.InterruptOnStepFault {
 		l.r.haltFor(text)
 	}
 }

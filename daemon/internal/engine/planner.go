@@ -28,6 +28,9 @@ func (l *lane) takeUp(t *transition) error {
 			switch {
 			case s.Status.Ended():
 				l.tally.end(s)
+				if s.Status == task.StepCancelled {
+					l.noteCancelled(s)
+				}
 			case s.Status == task.StepRunning:
 				l.handled[s.Position] = true
 				lost = append(lost, s)

@@ -339,7 +339,7 @@ func TestBatchesOfAllThatIsDueAndOfAll(t *testing.T) {
 	off.Disabled, draft.Steps = true, nil
 	w, l := withLedger(t, scheduled("due"), scheduled("ran"), scheduled("fails"), scheduled("busy"), scheduled("held"), scheduled("new"), off, draft,
 		def("plain", step("p", 0)))
-	if _, err := w.e.SetPause(t.Context(), "held", &task.Pause{By: "ann"}); err != nil {
+	if _, err := w.e.SetPause(t.Context(), "held", &task.Pause{By: "ann"}, "ann"); err != nil {
 		t.Fatal(err)
 	}
 	open := make(chan struct{})

@@ -140,9 +140,14 @@ func (w *world) end() {
 
 func (w *world) apply(tasks ...task.Task) {
 	w.t.Helper()
-	if _, err := w.e.Apply(w.t.Context(), engine.ApplyWish{Tasks: tasks, By: "ann"}); err != nil {
+	if err := w.saves(tasks...); err != nil {
 		w.t.Fatalf("apply: %v", err)
 	}
+}
+
+func (w *world) saves(tasks ...task.Task) error {
+	_, err := w.e.Apply(w.t.Context(), engine.ApplyWish{Tasks: tasks, By: "ann"})
+	return err
 }
 
 func (w *world) submit(name string) task.RunID {
