@@ -37,10 +37,10 @@ what was asked for is shown below each line. Administrators alone may read it.
 		}),
 	}
 	f := cmd.Flags()
-	f.StringVar(&opts.query.User, "user", "", "only what this user did, or had done for them")
-	f.StringVar(&opts.query.Action, "action", "", "only this action, as run.start, or its part before the dot")
-	f.StringVar(&opts.query.Target, "target", "", "only what was done to this task or run")
-	f.StringVar(&opts.since, "since", "", "only since then")
+	f.StringVar(&opts.query.User, "user", "", "only what this `USER` did, or had done for them")
+	f.StringVar(&opts.query.Action, "action", "", "only this `ACTION`, as run.start, or its part before the dot")
+	f.StringVar(&opts.query.Target, "target", "", "only what was done to this `TASK` or run")
+	f.StringVar(&opts.since, "since", "", "only since this `TIME`")
 	f.IntVarP(&opts.limit, "limit", "n", 20, "how many")
 	f.BoolVar(&opts.request, "request", false, "show what was asked for")
 	e.completeTaskFlag(cmd, "target")

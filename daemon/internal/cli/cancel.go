@@ -33,7 +33,7 @@ stepd run show REF --follow does.`,
 			return e.cancel(ctx, c, args, request)
 		}),
 	}
-	cmd.Flags().StringVar(&request.Step, "step", "", "end this step alone")
+	cmd.Flags().StringVar(&request.Step, "step", "", "end this `STEP` alone")
 	_ = cmd.RegisterFlagCompletionFunc("step", func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		return e.stepsOfRun(cmd, args)
 	})

@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stepd/stepd/daemon/internal/api"
@@ -22,12 +23,54 @@ const shortValue = 100
 // Of a text of several lines its lines are compared.
 func changeLines(p painter, changes []api.Change, indent string) string {
 	var b strings.Builder
-	for _, c := range changes {
+	for _, c := range renamed(changes) {
 		for _, line := range changeOf(c) {
 			b.WriteString(strings.TrimRight(indent+p.paint(markColor(line.mark), line.text), " ") + "\n")
 		}
 	}
 	return b.String()
+}
+
+// renamed makes one change of two where of a step nothing but the name has
+// changed.
+func renamed(changes []api.Change) []api.Change {
+	gone, came := map[string]string{}, map[string]string{} // paths by what the step is otherwise
+	for _, c := range changes {
+		switch {
+		case c.Op == "removed":
+			gone[stepBody(c, c.Old)] = c.Path
+		case c.Op == "added":
+			came[stepBody(c, c.New)] = c.Path
+		}
+	}
+	var out []api.Change
+	for _, c := range changes {
+		body := stepBody(c, slices.Concat(c.Old, c.New))
+		switch {
+		case body == "" || gone[body] == "" || came[body] == "":
+			out = append(out, c)
+		case c.Path == gone[body]:
+			out = append(out, api.Change{Path: c.Path, Op: "renamed", New: json.RawMessage(came[body])})
+		case c.Path != came[body]: // one of several that are alike
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// stepBody is what a step is besides its name, "" for a change that is not of a
+// whole step.
+func stepBody(c api.Change, raw json.RawMessage) string {
+	var step map[string]json.RawMessage
+	if !strings.HasPrefix(c.Path, "steps.") || c.Op != "added" && c.Op != "removed" || json.Unmarshal(raw, &step) != nil || step["controller"] == nil {
+		return ""
+	}
+	delete(step, "name")
+	body, err := json.Marshal(step)
+	if err != nil {
+		return ""
+	}
+	return string(body)
 }
 
 // line is one of those, with the mark that its colour follows.
@@ -53,6 +96,8 @@ func changeOf(c api.Change) []line {
 			return []line{{"~", "~ " + path + " moved"}}
 		}
 		return []line{{"~", fmt.Sprintf("~ %s moved from place %s to %s", path, brief(c.Old), brief(c.New))}}
+	case "renamed":
+		return []line{{"~", "~ " + path + " is " + printable(string(c.New)) + " now"}}
 	case "added":
 		return whole("+", path, c.New)
 	case "removed":

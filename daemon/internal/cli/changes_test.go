@@ -39,6 +39,32 @@ func TestChangesReadAsAPersonWantsThem(t *testing.T) {
 	}
 }
 
+func TestAStepThatIsOnlyRenamedIsOneChange(t *testing.T) {
+	step := func(path, op, body string) api.Change {
+		c := api.Change{Path: path, Op: op}
+		if op == "added" {
+			c.New = json.RawMessage(body)
+		} else {
+			c.Old = json.RawMessage(body)
+		}
+		return c
+	}
+	got := changeLines(painter{}, []api.Change{
+		step("steps.a", "removed", `{"name":"a","controller":"noop"}`), step("steps.b", "added", `{"controller":"noop","name":"b"}`),
+		step("steps.c", "removed", `{"controller":"noop","when":"true"}`), step("settings.x", "added", `1`),
+	}, "")
+	if want := "~ steps.a is steps.b now\n- steps.c:\n-   controller: noop\n-   when: \"true\"\n+ settings.x: 1\n"; got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	// Of several that are alike nothing is lost.
+	got = changeLines(painter{}, []api.Change{
+		step("steps.a", "removed", `{"controller":"noop"}`), step("steps.b", "removed", `{"controller":"noop"}`), step("steps.c", "added", `{"controller":"noop"}`),
+	}, "")
+	if !strings.Contains(got, "- steps.a:") || !strings.Contains(got, "~ steps.b is steps.c now") {
+		t.Errorf("%s", got)
+	}
+}
+
 func TestChangesHaveColoursWhereSomebodySeesThem(t *testing.T) {
 	got := changeLines(painter{on: true}, []api.Change{{Path: "a", Op: "changed", Old: json.RawMessage(`"- x\ny"`), New: json.RawMessage(`"- x\nz"`)}}, "  ")
 	for _, want := range []string{"\x1b[33m~ a:\x1b[0m", "\x1b[31m    - y\x1b[0m", "\x1b[32m    + z\x1b[0m", "\n        - x\n"} {
@@ -88,7 +114,7 @@ func TestPatchesOfWords(t *testing.T) {
 			t.Errorf("%v: %s, %v, want %s", c.words, got, err, c.want)
 		}
 	}
-	for want, words := range map[string][]string{"must be key=value": {"mode"}, "given twice": {"a=1", "a=2"}, "within something": {"a=1", "a.b=2"}, "between its dots": {"a..b=1"}, "nothing is set": nil} {
+	for want, words := range map[string][]string{"must be key=value": {"mode"}, "is not valid UTF-8": {"a=\xff"}, "given twice": {"a=1", "a=2"}, "within something": {"a=1", "a.b=2"}, "between its dots": {"a..b=1"}, "nothing is set": nil} {
 		if _, err := mergePatch(words, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %q", words, err, want)
 		}

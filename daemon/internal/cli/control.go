@@ -24,7 +24,7 @@ as they are with what they left, the others are done, each from its last checkpo
   --from    the step, and all that come after it, are done again even if they had
             completed
   --latest  by the task as it is today; without it the run keeps the definition that
-            it began with. Refused when a step that has begun is another one today`, "with this step, and all that come after it, again", (*client.Client).Continue)
+            it began with. Refused when a step that has begun is another one today`, "do this `STEP`, and all that come after it, again", (*client.Client).Continue)
 }
 
 func newRestart(e *env) *cobra.Command {
@@ -35,7 +35,7 @@ stepd continue
   --from    the new run begins with this step; those before it are skipped, and what
             they left is taken from the run that is done again
   --latest  by the task as it is today; without it the new run has the definition of
-            the one that is done again`, "begin with this step", (*client.Client).Restart)
+            the one that is done again`, "begin with this `STEP`", (*client.Client).Restart)
 }
 
 func control(e *env, verb, short, long, from string, act func(*client.Client, context.Context, string, api.AgainRequest) (api.Run, error)) *cobra.Command {

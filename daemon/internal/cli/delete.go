@@ -173,5 +173,5 @@ func (e *env) deleteTasks(ctx context.Context, c *client.Client, list []api.Task
 
 // versionFlag is for commands that change a task only as it was at a version.
 func versionFlag(cmd *cobra.Command, version *uint64) {
-	cmd.Flags().Uint64Var(version, "version", 0, "only if the task is at this version still; else it is a conflict")
+	cmd.Flags().Uint64Var(version, "version", 0, "only if the task is at this version `N` still; else it is a conflict")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -115,6 +116,8 @@ func assignments(what string, words []string) (keys []string, values map[string]
 		switch {
 		case !found || key == "":
 			return nil, nil, withHint(usageError("%s is %q, it must be key=value", what, word), `as in mode=data_only, or tables='["actor","film"]': a value is JSON, or else a text`)
+		case !utf8.ValidString(word):
+			return nil, nil, usageError("%s %q is no text: it is not valid UTF-8", what, printable(key))
 		case slices.Contains(strings.Split(key, "."), ""):
 			return nil, nil, usageError("%s %q has an empty part between its dots", what, key)
 		case values[key] != nil:

@@ -40,7 +40,7 @@ elsewhere you are told.`,
 			return e.export(ctx, c, args, dir)
 		}),
 	}
-	cmd.Flags().StringVarP(&dir, "dir", "d", "", "write a file for each task into this directory")
+	cmd.Flags().StringVarP(&dir, "dir", "d", "", "write a file for each task into this directory `DIR`")
 	_ = cmd.MarkFlagDirname("dir")
 	return cmd
 }

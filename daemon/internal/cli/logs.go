@@ -41,10 +41,10 @@ object of its own.`,
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&opts.query.Follow, "follow", "f", false, "go on until the run has ended")
-	f.StringVar(&opts.since, "since", "", "only lines of that time and later")
+	f.StringVar(&opts.since, "since", "", "only lines of this `TIME` and later")
 	f.IntVarP(&opts.query.Tail, "tail", "n", 0, "only the last so many lines")
-	f.StringVar(&opts.query.Step, "step", "", "only lines of this step")
-	f.StringVar(&opts.query.Level, "level", "", "only lines of this level and above: "+strings.Join(api.LogLevels(), ", "))
+	f.StringVar(&opts.query.Step, "step", "", "only lines of this `STEP`")
+	f.StringVar(&opts.query.Level, "level", "", "only lines of this `LEVEL` and above: "+strings.Join(api.LogLevels(), ", "))
 	_ = cmd.RegisterFlagCompletionFunc("level", cobra.FixedCompletions(api.LogLevels(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("step", func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		return e.stepsOfRun(cmd, args)

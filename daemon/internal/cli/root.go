@@ -42,7 +42,7 @@ in backup/42; TASK alone stands for its newest run.
 	f.StringVarP(&e.output, "output", "o", outputText, "text or json")
 	f.BoolVarP(&e.quiet, "quiet", "q", false, "no progress and no messages, only what was asked for")
 	f.BoolVarP(&e.yes, "yes", "y", false, "do not ask for confirmation")
-	f.StringVar(&e.actFor, "as", "", "the user for whom it is done, which administrators alone may say")
+	f.StringVar(&e.actFor, "as", "", "the `USER` for whom it is done, which administrators alone may say")
 	f.BoolVar(&e.noColor, "no-color", false, "no colours (environment NO_COLOR)")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputText, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.MarkPersistentFlagFilename("socket")

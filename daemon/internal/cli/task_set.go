@@ -18,7 +18,7 @@ type setOptions struct {
 }
 
 func (o *setOptions) flags(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&o.unset, "unset", nil, "remove this key, so that its default holds (may be repeated)")
+	cmd.Flags().StringArrayVar(&o.unset, "unset", nil, "remove this `KEY`, so that its default holds (may be repeated)")
 	versionFlag(cmd, &o.version)
 }
 

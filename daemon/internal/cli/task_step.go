@@ -90,8 +90,8 @@ type stepPlace struct {
 }
 
 func (o *stepPlace) flags(e *env, cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.before, "before", "", "in front of this step")
-	cmd.Flags().StringVar(&o.after, "after", "", "behind this step")
+	cmd.Flags().StringVar(&o.before, "before", "", "in front of this `STEP`")
+	cmd.Flags().StringVar(&o.after, "after", "", "behind this `STEP`")
 	e.completeStepFlag(cmd, "before")
 	e.completeStepFlag(cmd, "after")
 	versionFlag(cmd, &o.version)
@@ -136,7 +136,7 @@ the standard input, and KEY=VALUE changes them.
 		}),
 	}
 	place.flags(e, cmd)
-	cmd.Flags().StringVar(&file, "file", "", "read the step from this file")
+	cmd.Flags().StringVar(&file, "file", "", "read the step from this `FILE`")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml", "json")
 	return cmd
 }

@@ -39,13 +39,13 @@ with several flags has to fit together.`,
 		}),
 	}
 	f := cmd.Flags()
-	f.StringVar(&opts.query.Name, "name", "", "part of the name; with * or ? the whole of it")
-	f.StringVar(&opts.query.Status, "status", "", "only those that are "+strings.Join(api.TaskFilters(), ", "))
-	f.StringVar(&opts.query.CreatedBy, "created-by", "", "only those that this user made")
-	f.StringVar(&opts.query.Starter, "starter", "", "only those that this user or @group is listed to start")
-	f.StringVar(&opts.query.Schedule, "schedule", "", "only those with a schedule of this name, with any, or with none")
-	f.StringVar(&opts.query.Result, "result", "", "only those whose newest run is "+strings.Join(api.TaskResults(), ", "))
-	f.StringVar(&opts.query.Sort, "sort", "", strings.Join(taskSorts(), ", ")+" (default name)")
+	f.StringVar(&opts.query.Name, "name", "", "`PART` of the name; with * or ? the whole of it")
+	f.StringVar(&opts.query.Status, "status", "", "only those that are `WORD`: "+strings.Join(api.TaskFilters(), ", "))
+	f.StringVar(&opts.query.CreatedBy, "created-by", "", "only those that this `USER` made")
+	f.StringVar(&opts.query.Starter, "starter", "", "only those that this `USER` or @group is listed to start")
+	f.StringVar(&opts.query.Schedule, "schedule", "", "only those with a schedule of this `NAME`, with any, or with none")
+	f.StringVar(&opts.query.Result, "result", "", "only those whose newest run is `WORD`: "+strings.Join(api.TaskResults(), ", "))
+	f.StringVar(&opts.query.Sort, "sort", "", "by this `KEY`: "+strings.Join(taskSorts(), ", ")+" (default name)")
 	f.BoolVar(&opts.reverse, "reverse", false, "the other way round")
 	f.IntVarP(&opts.limit, "limit", "n", 0, "how many (default all)")
 	for flag, words := range map[string][]string{"status": api.TaskFilters(), "result": api.TaskResults(), "sort": taskSorts(), "schedule": {"any", "none"}} {
