@@ -11,6 +11,14 @@
 // can, and nothing goes on meanwhile. After a crash, recovery reads what was
 // committed and goes on from there by the controllers' declared effects.
 //
+// What a step's condition and settings say of earlier steps is evaluated by the
+// runner when the step's turn has come, over what is stored and what the same
+// transition is about to store.
+//
+// Old runs are forgotten by one goroutine beside all that, a bounded number at a
+// time (keeper.go). Nobody waits for it, and what it does when a run has ended
+// does not grow with history.
+//
 // The engine knows no files, no plugins and no HTTP: it declares the ports that
 // it needs.
 package engine

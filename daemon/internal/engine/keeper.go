@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/stepd/stepd/daemon/internal/task"
 )
@@ -24,6 +26,7 @@ type keeper struct {
 	ended   []task.RunID    // to be measured
 	changed map[string]bool // tasks whose definition was
 	all     bool            // look at all tasks
+	later   []task.RunID    // could not be measured for want of room
 
 	// Of the goroutine:
 	needed   bool       // something has limits
@@ -58,6 +61,8 @@ const (
 	keepScan    = 500 // records that are looked at in one piece
 	keepMeasure = 64  // runs that are measured in one commit
 	keepMisses  = 64  // runs of a task that may stay before looking on is pointless
+	keepLater   = 10_000
+	keepPause   = 2 * time.Millisecond
 )
 
 func newKeeper(e *Engine) *keeper {
@@ -142,7 +147,9 @@ func (k *keeper) piece() bool {
 	}
 	switch {
 	case len(ended) > 0:
-		k.attempt("measure a run", func() error { return k.measure(ended) })
+		if !k.attempt("measure a run", func() error { return k.measure(ended) }) {
+			k.postpone(ended)
+		}
 	case !k.needed:
 		clear(k.due)
 		return false
@@ -150,6 +157,7 @@ func (k *keeper) piece() bool {
 		if !k.attempt("count the runs that there are", k.count) {
 			return false // until something happens
 		}
+		k.rest()
 	case len(k.due) > 0:
 		k.taskDue()
 	case k.over && k.e.KeepBytes > 0 && k.total > k.e.KeepBytes:
@@ -161,10 +169,36 @@ func (k *keeper) piece() bool {
 	return true
 }
 
+// rest leaves the processor to others while a long history is counted.
+func (k *keeper) rest() {
+	if k.whole {
+		return
+	}
+	pause := time.NewTimer(keepPause)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-k.e.stopped:
+	}
+}
+
+// postpone has the runs measured with the next ones that end. What may free room
+// must not wait for it.
+func (k *keeper) postpone(ids []task.RunID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.later) < keepLater {
+		k.later = append(k.later, ids...)
+	}
+}
+
 // take hands out what the goroutine was told.
 func (k *keeper) take() (ended []task.RunID, changed map[string]bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if len(k.ended) > 0 || k.all {
+		k.ended, k.later = append(k.ended, k.later...), nil
+	}
 	n := min(len(k.ended), keepMeasure)
 	ended, k.ended = k.ended[:n:n], k.ended[n:]
 	changed, k.changed = k.changed, map[string]bool{}
@@ -213,7 +247,7 @@ func (k *keeper) measure(ids []task.RunID) error {
 		bytes int64
 	}
 	var bookings []booking
-	err := k.e.persist(func(tx Tx) error {
+	err := k.e.Store.Update(context.Background(), func(tx Tx) error {
 		bookings = nil
 		for _, id := range ids {
 			size, ok := sizes[id]
@@ -307,5 +341,9 @@ func (k *keeper) count() error {
 	if len(unknown) == 0 {
 		return nil
 	}
-	return k.measure(unknown)
+	if err := k.measure(unknown); err != nil {
+		k.postpone(unknown)
+		return err
+	}
+	return nil
 }

@@ -129,5 +129,9 @@ func (e *Engine) stripOne(run task.Run) error {
 	if err != nil || alive {
 		return ignoreNotFound(err)
 	}
-	return e.Workspaces.Remove(run)
+	if err := e.Workspaces.Remove(run); err != nil {
+		return err
+	}
+	e.keeper.runEnded(run.ID) // it has fewer bytes now
+	return nil
 }

@@ -352,7 +352,7 @@ func (e *evaluator) operators(patch *metering) []expr.Option {
 			return nil, fmt.Errorf("matches looks at texts, not at %s", kindOf(args[0]))
 		}
 		re := patch.patterns[args[1].(int)]
-		if err := e.meter.charge((len(s) + 1) * (1 + re.size/8)); err != nil {
+		if err := e.meter.charge((len(s) + 1) * (1 + re.size/2)); err != nil {
 			return nil, err
 		}
 		return re.MatchString(s), nil
