@@ -58,6 +58,7 @@ in backup/42; TASK alone stands for its newest run.
 		showHelp(cmd, args)
 	})
 
+	root.SetHelpCommand(newHelp(e))
 	root.AddGroup(&cobra.Group{ID: "runs", Title: "Runs:"}, &cobra.Group{ID: "tasks", Title: "Tasks:"},
 		&cobra.Group{ID: "files", Title: "Task files:"}, &cobra.Group{ID: "daemon", Title: "The daemon:"})
 	add := func(group string, commands ...*cobra.Command) {
@@ -84,13 +85,13 @@ func (e *env) group(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
-	var known, names []string
+	var near, names []string
 	below := map[string][]string{} // where a name of a deeper command leads to
 	for _, c := range cmd.Commands() {
-		if !c.IsAvailableCommand() {
+		if !known(c) {
 			continue
 		}
-		known = append(known, c.Name())
+		near = append(near, c.Name())
 		for _, sub := range c.Commands() {
 			if sub.IsAvailableCommand() {
 				names = append(names, sub.Name())
@@ -100,7 +101,7 @@ func (e *env) group(cmd *cobra.Command, args []string) error {
 	}
 	hint := fmt.Sprintf("see: %s --help", cmd.CommandPath())
 	deeper := nearest(args[0], names)
-	if near := nearest(args[0], known); near != "" && below[args[0]] == nil {
+	if near := nearest(args[0], near); near != "" && below[args[0]] == nil {
 		hint = fmt.Sprintf("did you mean: %s %s", cmd.CommandPath(), near)
 	} else if deeper != "" {
 		hint = "did you mean: " + strings.Join(below[deeper], ", or ")
