@@ -125,7 +125,7 @@ func stepRoutes() []Route {
 			ID: "changeStep", Tag: tagSteps, Method: http.MethodPatch, Path: api.RouteTaskStep,
 			Summary: "Change a step", Description: "The patch is a JSON merge patch (RFC 7396) of the step; another name renames it.",
 			Body: api.PatchRequest{}, Answer: api.Saved{}, Codes: []api.Code{api.CodeExists, api.CodeConflict}, Role: api.RoleAdmin, Action: "step.change",
-			Example: Example{Body: `{"patch": {"settings": {"level": 19}, "interrupt_on_step_fault": true}}`},
+			Example: Example{Body: `{"patch": {"settings": {"level": "best"}, "interrupt_on_step_fault": true}}`},
 		},
 		{
 			ID: "deleteStep", Tag: tagSteps, Method: http.MethodDelete, Path: api.RouteTaskStep,

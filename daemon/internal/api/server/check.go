@@ -3,6 +3,9 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+
+	"github.com/stepd/stepd/daemon/internal/api"
 )
 
 // The checks of bodies that need nothing but the body. What a name stands for,
@@ -11,6 +14,17 @@ import (
 func short(field, text string, most int) error {
 	if len(text) > most {
 		return invalid("%s is %d bytes long, at most %d are allowed", field, len(text), most)
+	}
+	return nil
+}
+
+// texts checks the lengths of texts that are given by their fields, in that order:
+// what is echoed in an error, or kept, stays small.
+func texts(pairs ...string) error {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if err := short(pairs[i], pairs[i+1], api.MaxText); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -40,6 +54,9 @@ func named(field string, names []string, most int) error {
 	for i, name := range names {
 		if name == "" {
 			return invalid("%s[%d] is empty, it must be a name", field, i)
+		}
+		if err := short(fmt.Sprintf("%s[%d]", field, i), name, api.MaxText); err != nil {
+			return err
 		}
 		if seen[name] {
 			return invalid("%s[%d] is %q, which is there already", field, i, clip(name))

@@ -6,7 +6,9 @@
 // never retries. Every limit that keeps a hostile or broken client from hurting
 // the daemon is here: sizes, times, the number of connections.
 //
-// Who may ask: reaching the socket is the permission, by the modes of its
-// directory and itself. The peer's credentials have to be readable, because
-// what is done is recorded under the caller's name.
+// Who asks is known by the peer's credentials and groups, which have to be
+// readable. What they may do the Authorizer says, by roles; what each route needs
+// the table of package openapi says. Where a task's starters count, the Backend
+// decides. Each act that changes something is kept by the Auditor, before it is
+// answered.
 package server

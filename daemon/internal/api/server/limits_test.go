@@ -50,6 +50,7 @@ func get(t *testing.T, path, method, target, body string) answer {
 func TestFaultyRequestsAreToldWhatIsWrong(t *testing.T) {
 	b := &backend{}
 	_, path := serve(t, optionsFor(b))
+	long := strings.Repeat("x", api.MaxText+1)
 	for _, tt := range []struct {
 		method, target, body string
 		status               int
@@ -123,6 +124,16 @@ func TestFaultyRequestsAreToldWhatIsWrong(t *testing.T) {
 		{"POST", "/v1/runs", `{"task":"b","priority":101}`, 422, `priority is 101, it must be a number from -100 to 100`},
 		{"POST", "/v1/runs", `{"task":"b","priority":-101}`, 422, `from -100 to 100`},
 		{"POST", "/v1/runs", `{"task":"b","priority":1.5}`, 422, `priority is a JSON number 1.5`},
+		{"POST", "/v1/runs", `{"task":"` + long + `"}`, 422, `task is 501 bytes long`},
+		{"POST", "/v1/runs", `{"task":"b","step":"` + long + `"}`, 422, `step is 501 bytes long`},
+		{"POST", "/v1/runs", `{"task":"b","set":{"` + long + `":1}}`, 422, `a name in set is 501 bytes long`},
+		{"POST", "/v1/batch", `{"tasks":["` + long + `"]}`, 422, `tasks[0] is 501 bytes long`},
+		{"POST", "/v1/runs/backup/1/cancel", `{"step":"` + long + `"}`, 422, `step is 501 bytes long`},
+		{"POST", "/v1/runs/backup/1/restart", `{"from":"` + long + `"}`, 422, `from is 501 bytes long`},
+		{"POST", "/v1/tasks/backup/steps", `{"step":{},"after":"` + long + `"}`, 422, `after is 501 bytes long`},
+		{"POST", "/v1/tasks", `{"task":{},"dir":"/` + strings.Repeat("x", 4096) + `"}`, 422, `dir is 4097 bytes long, at most 4096`},
+		{"POST", "/v1/validate", `{"files":[{"name":"a","dir":"/` + strings.Repeat("x", 4096) + `","data":""}]}`, 422, `files[0].dir is 4097 bytes long`},
+		{"POST", "/v1/apply", `{"files":[],"delete":[{"task":"` + long + `","version":1}]}`, 422, `delete[0].task is 501 bytes long`},
 		{"POST", "/v1/batch", ``, 422, `the body is empty`},
 		{"POST", "/v1/batch", `{}`, 422, `one of tasks, due and all`},
 		{"POST", "/v1/batch", `{"due":true,"all":true}`, 422, `one of tasks, due and all`},

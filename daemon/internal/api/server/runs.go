@@ -17,16 +17,19 @@ func (s *Server) start(r *request) (any, error) {
 	if req.At != "" && req.In != "" {
 		return nil, invalid("at and in are both given, one of them says when the run starts")
 	}
-	for _, one := range [][2]string{{"at", req.At}, {"in", req.In}} {
-		if err := short(one[0], one[1], api.MaxText); err != nil {
-			return nil, err
-		}
+	if err := texts("task", req.Task, "at", req.At, "in", req.In, "step", req.Step); err != nil {
+		return nil, err
 	}
 	if len(req.Set) > api.MaxSet {
 		return nil, invalid("set has %d settings, at most %d are allowed", len(req.Set), api.MaxSet)
 	}
-	if _, unnamed := req.Set[""]; unnamed {
-		return nil, invalid("set has a setting without a name")
+	for name := range req.Set {
+		if name == "" {
+			return nil, invalid("set has a setting without a name")
+		}
+		if err := short("a name in set", name, api.MaxText); err != nil {
+			return nil, err
+		}
 	}
 	if p := req.Priority; p != nil && (*p < -api.MaxPriority || *p > api.MaxPriority) {
 		return nil, invalid("priority is %d, it must be a number from %d to %d", *p, -api.MaxPriority, api.MaxPriority)
@@ -67,6 +70,9 @@ func (s *Server) cancel(r *request) (any, error) {
 	if err := r.takes(&req); err != nil {
 		return nil, err
 	}
+	if err := short("step", req.Step, api.MaxText); err != nil {
+		return nil, err
+	}
 	return value(s.backend.Cancel(r.ctx(), r.who, ref, req))
 }
 
@@ -78,6 +84,9 @@ func again(act func(ctx context.Context, who api.Caller, ref string, request api
 		}
 		var req api.AgainRequest
 		if err := r.takes(&req); err != nil {
+			return nil, err
+		}
+		if err := short("from", req.From, api.MaxText); err != nil {
 			return nil, err
 		}
 		return value(act(r.ctx(), r.who, ref, req))

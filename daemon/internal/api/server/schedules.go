@@ -58,10 +58,9 @@ func (s *Server) explain(r *request) (any, error) {
 		return nil, &api.Error{Code: api.CodeInvalid, Message: "spec is empty, it must say when something is due",
 			Hint: "as 30 2 * * *, @daily, every 15m, after 1h or at 2026-12-24T18:00"}
 	}
-	for _, one := range [][2]string{{"spec", req.Spec}, {"timezone", req.Timezone}, {"from", req.From}, {"jitter", req.Jitter}, {"start", req.Start}, {"end", req.End}} {
-		if err := short(one[0], one[1], api.MaxText); err != nil {
-			return nil, err
-		}
+	err := texts("spec", req.Spec, "timezone", req.Timezone, "from", req.From, "jitter", req.Jitter, "start", req.Start, "end", req.End)
+	if err != nil {
+		return nil, err
 	}
 	if len(req.Exclude) > api.MaxExclude {
 		return nil, invalid("exclude has %d items, at most %d are allowed", len(req.Exclude), api.MaxExclude)

@@ -1,10 +1,14 @@
 package server
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/stepd/stepd/daemon/internal/api"
 )
+
+// maxPath is PATH_MAX of Linux.
+const maxPath = 4096
 
 func (s *Server) tasks(r *request) (any, error) {
 	q, err := r.reads()
@@ -52,6 +56,9 @@ func saving(r *request) (req api.SaveRequest, err error) {
 		return req, err
 	}
 	if err := object("task", req.Task); err != nil {
+		return req, err
+	}
+	if err := short("dir", req.Dir, maxPath); err != nil {
 		return req, err
 	}
 	if req.Dir != "" && !strings.HasPrefix(req.Dir, "/") {
@@ -120,6 +127,9 @@ func (s *Server) apply(r *request) (any, error) {
 			Hint: "a dry run lists what would go; name that in delete, with the versions, once somebody has confirmed it"}
 	}
 	for i, dir := range req.Prune {
+		if err := short(fmt.Sprintf("prune[%d]", i), dir, maxPath); err != nil {
+			return nil, err
+		}
 		if !strings.HasPrefix(dir, "/") {
 			return nil, invalid("prune[%d] is %q, it must be an absolute path", i, clip(dir))
 		}
@@ -128,6 +138,12 @@ func (s *Server) apply(r *request) (any, error) {
 		if one.Task == "" || one.Version == 0 {
 			return nil, invalid("delete[%d] must have the name of a task and its version", i)
 		}
+		if err := short(fmt.Sprintf("delete[%d].task", i), one.Task, api.MaxText); err != nil {
+			return nil, err
+		}
+	}
+	if err := sources(req.Files); err != nil {
+		return nil, err
 	}
 	result, err := s.backend.Apply(r.ctx(), r.who, req)
 	result.Tasks = some(result.Tasks)
@@ -142,9 +158,25 @@ func (s *Server) validate(r *request) (any, error) {
 	if len(req.Files) == 0 {
 		return nil, invalid("files is empty, it must hold at least one task file")
 	}
+	if err := sources(req.Files); err != nil {
+		return nil, err
+	}
 	result, err := s.backend.Validate(r.ctx(), req.Files)
 	result.Tasks = some(result.Tasks)
 	return value(result, err)
+}
+
+// sources checks where files say that they come from.
+func sources(files []api.TaskFile) error {
+	for i, f := range files {
+		at := fmt.Sprintf("files[%d].", i)
+		for _, one := range [][2]string{{"name", f.Name}, {"dir", f.Dir}, {"path", f.Path}} {
+			if err := short(at+one[0], one[1], maxPath); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (s *Server) taskSteps(r *request) (any, error) {
@@ -171,6 +203,9 @@ func (s *Server) addStep(r *request) (any, error) {
 	}
 	if req.Before != "" && req.After != "" {
 		return nil, invalid("before and after are both given, one of them says where the step goes")
+	}
+	if err := texts("before", req.Before, "after", req.After); err != nil {
+		return nil, err
 	}
 	return value(s.backend.AddStep(r.ctx(), r.who, r.path("name"), req))
 }
