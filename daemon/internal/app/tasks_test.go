@@ -309,7 +309,7 @@ func TestSettingsOutliveTheirSteps(t *testing.T) {
 func TestManyClientsChangeOneTask(t *testing.T) {
 	d := open(t, pluginDir(t, "noop"))
 	ctx := t.Context()
-	const clients, rounds = 6, 15
+	const clients, rounds = 4, 9
 	doc := `{"name": "t", "steps": [`
 	for i := range clients {
 		doc += fmt.Sprintf(`{"name": "own%d", "controller": "noop"},`, i)

@@ -22,6 +22,7 @@ func TestExpressionsAreFaultyWhereTheyAre(t *testing.T) {
 		{"double quotes", `"a \"x\" bad"`, "3:48"},
 		{"escapes", `"\u0061\x62\t\U0001F600 é bad"`, "3:65"},
 		{"double quotes over lines", "\"a \n\n  b\\\n     c \\  \n    bad\"", "7:5"},
+		{"at the start of a joined line", "\"a \\\n   bad\"", "4:4"},
 		{"single quotes", "'a ''x'' é bad'", "3:50"},
 		{"single quotes over lines", "'a\n   b\n\n   bad'", "6:4"},
 	} {

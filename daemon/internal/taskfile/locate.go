@@ -98,9 +98,6 @@ func (w *scalarWalk) flow(offset int, one func() (r rune, length int, joined boo
 			}
 			continue
 		}
-		if w.read >= offset {
-			return w.read == offset
-		}
 		r, length, joined := one()
 		if joined {
 			if w.line+1 >= len(w.lines) {
@@ -109,6 +106,9 @@ func (w *scalarWalk) flow(offset int, one func() (r rune, length int, joined boo
 			w.enter(w.line+1, 0)
 			w.skipBlanks()
 			continue
+		}
+		if w.read >= offset {
+			return w.read == offset
 		}
 		want, size := w.next()
 		if length == 0 || r != want {
