@@ -215,13 +215,19 @@ func TestApplySeesDrift(t *testing.T) {
 	if _, err := w.e.SetDisabled(t.Context(), "t", false, "eve"); err != nil {
 		t.Fatal(err)
 	}
+	for _, off := range []bool{true, false} {
+		toggle := func(old task.Task) (task.Task, error) { old.Disabled = off; return old, nil }
+		if done, err := w.e.Change(t.Context(), "t", 0, "eve", toggle); err != nil || done.Now.Edited {
+			t.Fatalf("%+v, %v", done.Now, err)
+		}
+	}
 	want(from("/a", "4"), false, engine.ActionChanged, "")
 	// An edit, which the file then says too.
 	if _, err := w.e.Change(t.Context(), "t", 0, "eve", described("5")); err != nil {
 		t.Fatal(err)
 	}
 	want(from("/a", "6"), false, engine.ActionConflict, "it was changed otherwise since it was applied")
-	if now := want(from("/a", "5"), false, engine.ActionUnchanged, ""); now.Edited || now.Version != 6 {
+	if now := want(from("/a", "5"), false, engine.ActionUnchanged, ""); now.Edited || now.Version != 8 {
 		t.Errorf("%+v", now)
 	}
 	want(from("/a", "6"), false, engine.ActionChanged, "")

@@ -134,7 +134,13 @@ func (e *Engine) swap(ctx context.Context, old, next task.Task, version uint64, 
 		return done, false, err
 	}
 	next.Version++
-	next.UpdatedBy, next.UpdatedAt, next.Edited = by, e.Clock.Now(), true
+	next.UpdatedBy, next.UpdatedAt = by, e.Clock.Now()
+	toggled := old
+	toggled.Disabled = next.Disabled
+	if same, err = equal(toggled, e.kept(&toggled, next)); err != nil {
+		return done, false, err
+	}
+	next.Edited = old.Edited || !same // to disable it is no edit, whichever way
 	err = e.change(ctx, func(tx Tx, put putTask) error {
 		now, err := e.current(tx, old.Name, version)
 		// One that was deleted and made again is another.
