@@ -283,7 +283,7 @@ func (l *taskList) add(s *task.Summary) {
 		row.at = nanoseconds(s.LastAt)
 	case sortNext:
 		switch {
-		case s.Disabled || s.Paused && s.PauseEnds.IsZero():
+		case s.Draft || s.Disabled || s.Paused && s.PauseEnds.IsZero():
 			row.held = forever
 		case s.Paused:
 			row.held = nanoseconds(s.PauseEnds)

@@ -122,7 +122,7 @@ func (m *lists) next(t *task.Task) (next time.Time) {
 			next = c.Due
 		}
 	}
-	if next.IsZero() && held && !t.Disabled {
+	if next.IsZero() && held && t.Pause != nil && !t.Disabled && !t.Draft() {
 		return t.Pause.Until
 	}
 	return next
