@@ -103,7 +103,8 @@ func auditNote(a api.AuditEntry) string {
 		notes = append(notes, "made "+a.Made)
 	}
 	if a.Error != "" {
-		notes = append(notes, a.Error)
+		message, _, _ := strings.Cut(a.Error, "\n") // what to do about it was for whoever asked
+		notes = append(notes, message)
 	}
 	return strings.Join(append(notes, fmt.Sprintf("uid %d, gid %d, pid %d", a.UID, a.GID, a.PID)), "; ")
 }

@@ -316,7 +316,7 @@ func (b *backend) Audit(_ context.Context, q api.AuditQuery) (api.Page[api.Audit
 	var page api.Page[api.AuditEntry]
 	for i, a := range []api.AuditEntry{
 		{User: "grace", ActFor: "ada", Action: "run.start", Target: "backup", Request: `{"task":"backup"}`, Result: "ok", Made: "backup/5", UID: 0, PID: 70},
-		{User: "bob", Action: "task.change", Target: "backup", Request: `{"patch":{"settings":null}}`, Result: "denied", Error: "bob is a runner, this takes an administrator", UID: 1001, GID: 100, PID: 71},
+		{User: "bob", Action: "task.change", Target: "backup", Request: `{"patch":{"settings":null}}`, Result: "denied", Error: "bob is a runner, this takes an administrator\nask one", UID: 1001, GID: 100, PID: 71},
 		{User: "grace", Action: "task.delete", Target: "old", Result: "ok", PID: 72},
 	} {
 		a.Time = then.Add(-time.Duration(i) * time.Hour)

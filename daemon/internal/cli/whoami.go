@@ -19,9 +19,10 @@ func newWhoAmI(e *env) *cobra.Command {
 you may do:
 
   none           see, start and control runs of tasks that list you as a starter
-  reader         see everything
+  reader         see all tasks, runs and logs
   runner         start, cancel, continue and restart runs too
-  administrator  change tasks too, act for others with --as, read the audit log`,
+  administrator  change tasks too, act for others with --as, see the secrets' names and
+                 the audit log`,
 		Args:              exactly(),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: e.run(func(ctx context.Context, c *client.Client, _ []string) error {
@@ -47,11 +48,11 @@ you may do:
 func mayDo(role api.Role) string {
 	switch role {
 	case api.RoleAdmin:
-		return "change tasks, start runs, act for others, read the audit log"
+		return "change tasks, start runs, act for others, see secrets' names and the audit log"
 	case api.RoleRunner:
-		return "see everything, start and control runs"
+		return "see all tasks, runs and logs, start and control runs"
 	case api.RoleReader:
-		return "see everything"
+		return "see all tasks, runs and logs"
 	}
 	return "see, start and control runs of tasks that list you as a starter"
 }
