@@ -7,6 +7,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -19,6 +21,7 @@ import (
 	"testing"
 
 	"github.com/stepd/stepd/daemon/internal/api"
+	"github.com/stepd/stepd/daemon/internal/api/client"
 	"github.com/stepd/stepd/daemon/internal/api/openapi"
 )
 
@@ -120,6 +123,66 @@ func (p *place) get(ctx context.Context, path string) (status int, body []byte, 
 	return response.StatusCode, body, err
 }
 
+// refuseLiterals requires that no call takes a value in the place of a
+// reference, nor repeats it.
+func refuseLiterals(t *testing.T, c *client.Client, literal canary, canaries []canary) {
+	t.Helper()
+	text := strings.Replace(leakTask("literal", "misbehave-steps", "leak-digest", "x"), "{secret: x}", `"`+literal.value+`"`, 1)
+	step := json.RawMessage(`{"name":"more","controller":"misbehave-steps","settings":{"mode":"none","password":"` + literal.value + `"}}`)
+	settings := json.RawMessage(`{"settings":{"password":"` + literal.value + `"}}`)
+	for what, call := range map[string]func(context.Context) error{
+		"apply": func(ctx context.Context) error { _, err := c.Apply(ctx, request(t.TempDir(), text)); return err },
+		"validate": func(ctx context.Context) error {
+			_, err := c.Validate(ctx, request(t.TempDir(), text).Files)
+			return err
+		},
+		"no YAML": func(ctx context.Context) error {
+			_, err := c.Apply(ctx, request(t.TempDir(), strings.Replace(text, `"`+literal.value+`"`, `"`+literal.value, 1)))
+			return err
+		},
+		"create": func(ctx context.Context) error {
+			_, err := c.CreateTask(ctx, api.SaveRequest{Task: json.RawMessage(`{"name":"literal","steps":[` + string(step) + `]}`)})
+			return err
+		},
+		"patch": func(ctx context.Context) error {
+			_, err := c.PatchTask(ctx, "hold", api.PatchRequest{Patch: settings})
+			return err
+		},
+		"add a step": func(ctx context.Context) error {
+			_, err := c.AddStep(ctx, "hold", api.StepRequest{Step: step})
+			return err
+		},
+		"patch a step": func(ctx context.Context) error {
+			_, err := c.PatchStep(ctx, "hold", "leak", api.PatchRequest{Patch: settings})
+			return err
+		},
+		"patch a step that is not there": func(ctx context.Context) error {
+			_, err := c.PatchStep(ctx, "hold", "none", api.PatchRequest{Patch: settings})
+			return err
+		},
+		"run with it": func(ctx context.Context) error {
+			_, err := c.Start(ctx, api.RunRequest{Task: "hold", Set: map[string]json.RawMessage{"leak.password": json.RawMessage(`"` + literal.value + `"`)}})
+			return err
+		},
+	} {
+		err := call(t.Context())
+		if err == nil {
+			t.Errorf("%s: a password was taken", what)
+			continue
+		}
+		said := err.Error()
+		if fault, ok := errors.AsType[*api.Error](err); ok {
+			said += fmt.Sprintf("%+v", *fault)
+			if fault.Code == api.CodeInternal {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		if what != "no YAML" { // who wrote that is shown the line at fault, and nobody else is
+			nowhere(t, canaries, what, []byte(said))
+		}
+	}
+}
+
 // leaking are the modes of plugins/misbehave with the end that each run has.
 // Those that plan are another plugin's.
 var leaking = map[string]string{
@@ -152,6 +215,11 @@ func TestCanary(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(secrets, c.name), []byte(c.value+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// One that no task names: a plugin that asks for it must not get it.
+	other := newCanary("other", "")
+	if err := os.WriteFile(filepath.Join(secrets, other.name), []byte(other.value), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	// One from a directory, one from systemd.
 	credentials := filepath.Join(t.TempDir(), "credentials")
@@ -248,13 +316,11 @@ func TestCanary(t *testing.T) {
 		t.Errorf("the planned step: %+v", got)
 	}
 
-	// A value that somebody writes where a reference belongs.
-	text := strings.Replace(leakTask("literal", "misbehave-steps", "leak-digest", "x"), "{secret: x}", `"`+canaries[1].value+`"`, 1)
-	if _, err := d.Apply(t.Context(), request(t.TempDir(), text)); err == nil {
-		t.Error("a task with a password was saved")
-	} else {
-		nowhere(t, canaries, "the refusal", []byte(err.Error()))
-	}
+	// Values that somebody writes where a reference belongs. The daemon has never
+	// seen this one, so it cannot know it when it sees it.
+	literal := newCanary("literal", "")
+	canaries = append(canaries, literal)
+	refuseLiterals(t, d.Client, literal, canaries)
 
 	// Every answer.
 	refs := []string{hold, whole}

@@ -123,6 +123,7 @@ func TestRolesOfRealPeers(t *testing.T) {
 		{[]string{"tasks"}, []person{admin, runner, reader}},
 		{[]string{"run", "well"}, []person{admin, runner}},
 		{[]string{"run", "shop"}, []person{admin, starter, member}},
+		{[]string{"logs", "shop/1"}, []person{admin, runner, reader, starter, member}},
 		{[]string{"task", "disable", "well"}, []person{admin}},
 		{[]string{"task", "enable", "well"}, []person{admin}},
 	} {
