@@ -302,6 +302,13 @@ func TestCanary(t *testing.T) {
 	d = p.start(t)
 	end()
 	end = follow()
+	// What was answered before the daemon was killed is in the audit log.
+	for _, ref := range []string{hold, whole} {
+		page, err := d.Audit(t.Context(), api.AuditQuery{Target: strings.TrimSuffix(ref, "/1"), Action: "run.start"})
+		if err != nil || len(page.Items) != 1 || page.Items[0].Made != ref {
+			t.Errorf("the start of %s: %+v, %v", ref, page.Items, err)
+		}
+	}
 	holding(hold, "0")
 	holding(whole, "0.2")
 	nowhereInProcesses(t, canaries)
