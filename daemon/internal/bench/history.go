@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -235,7 +237,7 @@ func listHistory(ctx context.Context, d *daemon, first time.Time) error {
 		}
 	}
 	name := historyName(7)
-	for what, q := range map[string]api.RunQuery{
+	queries := map[string]api.RunQuery{
 		"runs":                          {},
 		"runs of a task":                {Task: name},
 		"runs that failed":              {Status: "failed"},
@@ -250,7 +252,9 @@ func listHistory(ctx context.Context, d *daemon, first time.Time) error {
 		"runs of a batch":               {Batch: "due/none"},
 		"runs of a month ago":           {Since: first, Until: first.Add(24 * time.Hour)},
 		"runs of a task of a month ago": {Task: name, Since: first, Until: first.Add(24 * time.Hour)},
-	} {
+	}
+	for _, what := range slices.Sorted(maps.Keys(queries)) {
+		q := queries[what]
 		err := ask(what, func() (int, bool, error) {
 			page, err := d.client.Runs(ctx, q)
 			return len(page.Items), page.Next != "", err

@@ -370,6 +370,36 @@ func onlyErr(err error) error {
 	}
 }
 
+// What a damaged task may still need of its versions is kept; a run's own
+// definition is none of them.
+func TestAPrivateDefinitionOfADamagedTask(t *testing.T) {
+	dir := listed(t)
+	s := reopen(t, dir)
+	update(t, s, func(tx *store.Tx) error {
+		run, err := tx.Run(1)
+		if err != nil {
+			return err
+		}
+		run.DefinitionVersion = task.PrivateVersion(run.ID)
+		return errors.Join(tx.PutDefinition(run.DefinitionVersion, task.Task{Name: "a", Version: 1}), tx.PutRun(run))
+	})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	damage(t, dir, "tasks", "a")
+	s = reopen(t, dir)
+	update(t, s, func(tx *store.Tx) error {
+		if done, err := tx.DeleteRun(1, 9); err != nil || !done {
+			t.Errorf("the run is not gone (%v)", err)
+		}
+		if _, err := tx.Definition("a", task.PrivateVersion(1)); !errors.Is(err, task.ErrNotFound) {
+			t.Errorf("its definition is kept (%v)", err)
+		}
+		_, err := tx.Definition("a", 1)
+		return err
+	})
+}
+
 func TestScrubFindsListsThatDisagree(t *testing.T) {
 	move := func(bucket, from, to, payload string) func(tx *bolt.Tx) error {
 		return func(tx *bolt.Tx) error {
