@@ -66,7 +66,7 @@ func apiError(err error) error {
 	}
 	if confirm, ok := errors.AsType[*task.ConfirmError](err); ok {
 		return &api.Error{Code: api.CodeConfirm, Message: confirm.Error(), Steps: confirm.Steps,
-			Hint: "if they may be done twice, say so (--again)"}
+			Hint: "if they may be done twice, say so (again: true, or --yes)"}
 	}
 	if faults, ok := errors.AsType[*taskfile.Errors](err); ok {
 		return &api.Error{Code: api.CodeInvalid, Message: faultsOf(faults), Problems: problemsJSON(faults)}

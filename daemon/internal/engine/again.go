@@ -130,9 +130,15 @@ func (e *Engine) Restart(ctx context.Context, id task.RunID, a Again) (task.Run,
 		if err := fitsOnly(&def, run); err != nil {
 			return task.Run{}, err
 		}
+		steps := carriedOut(def, run)
+		from := 0
+		if a.From != "" {
+			if from = task.StepNamed(steps.Steps, a.From); from < 0 {
+				return task.Run{}, noStep(a.From, &steps)
+			}
+		}
 		if !a.Confirmed {
-			from := max(0, task.StepNamed(carriedOut(def, run).Steps, a.From))
-			if err := confirmRestart(tx, old, carriedOut(def, run).Steps[from:]); err != nil {
+			if err := confirmRestart(tx, old, steps.Steps[from:]); err != nil {
 				return task.Run{}, err
 			}
 		}

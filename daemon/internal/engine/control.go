@@ -15,16 +15,16 @@ func (e *Engine) Cancel(ctx context.Context, id task.RunID, by string) (task.Run
 }
 
 // cancel has the wish carried out by the run's runner, or by queued while the run
-// is taken out of the queue. If it is queued still then, it is put back.
+// is held in the queue.
 func (e *Engine) cancel(ctx context.Context, id task.RunID, m cancelMessage, queued func() (task.Run, error)) (task.Run, error) {
 	for {
-		if place, ok := e.unqueue(id); ok {
+		release, waited, err := e.hold(ctx, id)
+		if err != nil {
+			return task.Run{}, err
+		}
+		if waited {
 			run, err := queued()
-			if err != nil || run.Status == task.RunQueued {
-				back := *place
-				back.replaces = false // that is under way
-				e.enqueue(&back)
-			}
+			release(err == nil && run.Status != task.RunQueued)
 			return run, err
 		}
 		r := e.runner(id)

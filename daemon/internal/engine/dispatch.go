@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -77,16 +78,37 @@ func (e *Engine) enqueue(all ...*queued) {
 	e.dispatch()
 }
 
-// unqueue takes a run off the queue and reports whether it was there.
-func (e *Engine) unqueue(id task.RunID) (*queued, bool) {
+// hold keeps a run that waits where it is and from being started, so that nobody
+// overtakes it meanwhile, and others off it. It reports whether the run waited. The
+// caller calls release once, and says whether the run waits no more.
+func (e *Engine) hold(ctx context.Context, id task.RunID) (release func(gone bool), waited bool, err error) {
+	e.mu.Lock()
+	waited = e.queue.waits(id)
+	e.mu.Unlock()
+	if !waited {
+		return nil, false, nil
+	}
+	free, err := e.claim(ctx, id)
+	if err != nil {
+		return nil, false, err
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	q := e.queue.remove(id)
-	if q == nil {
-		return nil, false
+	if !e.queue.hold(id) { // it was started, or cancelled by somebody else
+		free()
+		return nil, false, nil
 	}
-	e.dispatch() // others may have waited for it
-	return q, true
+	return func(gone bool) {
+		e.mu.Lock()
+		defer free()
+		defer e.mu.Unlock()
+		e.queue.letGo(id)
+		if gone {
+			e.queue.remove(id)
+			e.tellMoved()
+		}
+		e.dispatch()
+	}, true, nil
 }
 
 // waiting is a queued run's place in the queue from 1, or 0 while its time has

@@ -83,6 +83,7 @@ type queue struct {
 	turns  map[string]*turn
 	locks  map[string]*lock
 	free   []*queued // those that may start, in order
+	held   map[task.RunID]bool
 }
 
 // group is runs of which only the first contends for what it needs.
@@ -105,7 +106,7 @@ type lock struct {
 }
 
 func newQueue() *queue {
-	return &queue{all: map[task.RunID]*queued{}, groups: map[string]*group{}, turns: map[string]*turn{}, locks: map[string]*lock{}}
+	return &queue{all: map[task.RunID]*queued{}, groups: map[string]*group{}, turns: map[string]*turn{}, locks: map[string]*lock{}, held: map[task.RunID]bool{}}
 }
 
 func (u *queue) len() int { return len(u.all) }
@@ -140,6 +141,28 @@ func (u *queue) remove(id task.RunID) *queued {
 		u.leave(q)
 	}
 	return q
+}
+
+func (u *queue) waits(id task.RunID) bool { return u.all[id] != nil }
+
+// hold keeps a run that waits from being started, in its place, and reports
+// whether it waits.
+func (u *queue) hold(id task.RunID) bool {
+	q := u.all[id]
+	if q == nil {
+		return false
+	}
+	u.held[id] = true
+	u.free, _ = without(u.free, q, (*queued).compare)
+	return true
+}
+
+// letGo takes that back.
+func (u *queue) letGo(id task.RunID) {
+	delete(u.held, id)
+	if q := u.all[id]; q != nil && u.groups[q.group()] != nil && u.groups[q.group()].head == q {
+		u.judge(q)
+	}
 }
 
 // tick lets those join whose time has come. When the clock was set back, those
@@ -302,6 +325,9 @@ func (u *queue) judge(q *queued) {
 }
 
 func (u *queue) mayStart(q *queued) bool {
+	if u.held[q.id] {
+		return false
+	}
 	if t := u.turns[q.turn]; t != nil && q.limit > 0 && len(t.carried) >= q.limit {
 		return false
 	}
