@@ -34,7 +34,13 @@ func (w workspaces) path(run task.Run) string {
 
 func (w workspaces) Make(run task.Run) (string, error) {
 	path := w.path(run)
-	return path, os.MkdirAll(path, 0o700)
+	err := os.MkdirAll(path, 0o700)
+	for try := 0; errors.Is(err, fs.ErrNotExist) && try < 100; try++ {
+		// Remove took the task's directory with another run's, just after it was
+		// found to be there.
+		err = os.MkdirAll(path, 0o700)
+	}
+	return path, err
 }
 
 // Size counts what files say that they hold, not the blocks of the disk.

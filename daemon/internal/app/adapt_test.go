@@ -3,6 +3,7 @@ package app
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stepd/stepd/daemon/internal/store"
@@ -57,4 +58,35 @@ func TestSweepRemovesDirectoriesThatNobodyNeeds(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(w.dir, "forgotten")); err == nil {
 		t.Error("the directory of a task without runs is left")
 	}
+}
+
+// The directory of a task goes with that of its last run, which may be just when
+// another run begins.
+func TestARunGetsItsDirectoryWhileAnotherOneLosesIts(t *testing.T) {
+	w := workspaces{t.TempDir()}
+	var others sync.WaitGroup
+	stop := make(chan struct{})
+	others.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = w.Remove(task.Run{Task: "backup", Number: 1})
+			}
+		}
+	})
+	for range 5000 {
+		run := task.Run{Task: "backup", Number: 2}
+		if _, err := w.Make(run); err != nil {
+			t.Error(err)
+			break
+		}
+		if err := w.Remove(run); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(stop)
+	others.Wait()
 }
