@@ -37,7 +37,9 @@ func openScheduled(t *testing.T, files ...string) *scheduled {
 	for i, text := range files {
 		files[i] = text + "\n"
 	}
-	apply(t, s.Client, s.dir, files...)
+	if len(files) > 0 {
+		apply(t, s.Client, s.dir, files...)
+	}
 	return s
 }
 

@@ -21,7 +21,14 @@ type settings struct {
 func main() {
 	sdk.Serve(sdk.Plugin{Name: "told", Version: "1.0.0", Controllers: []sdk.Registration{
 		sdk.Controller[settings]{Summary: "Say what it was told.", Effect: sdk.Idempotent, Run: run},
+		sdk.Controller[settings]{Name: "answer", Summary: "Say it as its message.", Effect: sdk.Idempotent, Run: answer},
+		sdk.Controller[settings]{Name: "once", Summary: "Say it, and never twice.", Effect: sdk.AtMostOnce, Run: run},
 	}})
+}
+
+func answer(_ context.Context, step *sdk.Step[settings]) error {
+	step.Message("%s", step.Settings.Say)
+	return nil
 }
 
 func run(ctx context.Context, step *sdk.Step[settings]) error {
