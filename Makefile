@@ -55,6 +55,7 @@ deps:
 test: deps ## Install what the tests need, then run all of them
 	go test -race -timeout 20m $(TESTFLAGS) ./...
 	go test -timeout 20m -run 'DueTimes' $(TESTFLAGS) ./daemon/internal/schedule
+	go test -timeout 20m -run 'ModelOfTheAPI' $(TESTFLAGS) ./daemon/internal/app
 
 .PHONY: race
 race: deps ## Run the tests of what is concurrent many times over

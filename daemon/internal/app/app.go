@@ -51,10 +51,12 @@ type Options struct {
 	// Ready is called when the socket answers. May be nil.
 	Ready func()
 
-	// allocate is there for tests that need a full disk (store.Options), and
-	// clock for those in which time passes; nil is the system's.
-	allocate func(f *os.File, offset, size int64) error
-	clock    engine.Clock
+	// allocate is there for tests that need a full disk (store.Options), clock for
+	// those in which time passes, and controllers for those that say themselves how
+	// steps end; nil are the system's, and those of the plugins.
+	allocate    func(f *os.File, offset, size int64) error
+	clock       engine.Clock
+	controllers engine.Controllers
 }
 
 // App is the daemon. Make it with New, which opens everything, and carry it
@@ -132,6 +134,9 @@ func New(o Options) (_ *App, err error) {
 	}
 	undo.push(func() error { return a.host.Close(context.Background()) })
 	a.secrets.Controllers = a.host
+	if o.controllers != nil {
+		a.secrets.Controllers = o.controllers
+	}
 
 	work := workspaces{filepath.Join(c.DataDir, "work")}
 	if removed, err := work.sweep(a.store); err != nil {

@@ -18,7 +18,7 @@ const replaceHint = "have the files replace them (replace: true, stepd apply --r
 // filePorts is what readers of task files and documents ask.
 func (a *App) filePorts() taskfile.Ports {
 	return taskfile.Ports{
-		Controllers: a.host, Schedules: schedulePort{a}, Expressions: expression.Language{},
+		Controllers: a.secrets, Schedules: schedulePort{a}, Expressions: expression.Language{},
 		Saved: func(name string) (task.Task, bool) {
 			t, err := a.engine.Task(name)
 			return t, err == nil

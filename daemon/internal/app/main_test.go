@@ -24,6 +24,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(daemonVariable); dir != "" {
+		os.Exit(daemonItself(dir))
+	}
 	flag.Parse()
 	code, err := run(m)
 	if err != nil {

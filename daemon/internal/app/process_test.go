@@ -28,6 +28,7 @@ type place struct {
 	env                   []string // of the daemon, besides the test's own
 	attr                  *syscall.SysProcAttr
 	wrap                  []string // put before the daemon's command line
+	itself                []string // the test's own program is the daemon, with that in its environment
 }
 
 func newPlace(t testing.TB, plugins string) *place {
@@ -52,8 +53,11 @@ type daemon struct {
 func (p *place) command() (*exec.Cmd, *watchedLog) {
 	args := append(append([]string{}, p.wrap...), filepath.Join(built, "stepd"), "serve",
 		"--data", p.data, "--socket", p.socket, "--plugin-dir", p.plugins, "--log-level", "info")
+	if len(p.itself) > 0 {
+		args = os.Args[:1]
+	}
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(append(os.Environ(), "STEPD_CONFIG="), p.env...)
+	cmd.Env = append(append(append(os.Environ(), "STEPD_CONFIG="), p.env...), p.itself...)
 	cmd.SysProcAttr = p.attr
 	cmd.WaitDelay = 10 * time.Second
 	log := &watchedLog{ready: make(chan struct{})}
