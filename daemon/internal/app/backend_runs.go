@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/stepd/stepd/daemon/internal/api"
@@ -19,11 +20,32 @@ func mayRun(who api.Caller) func(*task.Task) error {
 		if who.MayRun(t.Starter) {
 			return nil
 		}
-		return fmt.Errorf("%w: %w", task.ErrDenied, who.DeniedRun(t.Name, t.Starter))
+		denied := who.DeniedRun(t.Name, t.Starter)
+		if !who.Role.Includes(api.RoleReader) {
+			denied = who.Denied(api.RoleRunner)
+		}
+		return fmt.Errorf("%w: %w", task.ErrDenied, denied)
 	}
 }
 
+// hidden refuses whoever has no role the tasks of others, whether they are there
+// or not: what is asked of one must not tell which there are.
+func (b *backend) hidden(who api.Caller, names ...string) error {
+	if who.Role.Includes(api.RoleReader) {
+		return nil
+	}
+	for _, name := range names {
+		if t, err := b.engine.Task(name); err != nil || !who.MayRun(t.Starter) {
+			return who.Denied(api.RoleRunner)
+		}
+	}
+	return nil
+}
+
 func (b *backend) Start(ctx context.Context, who api.Caller, request api.RunRequest) (api.Run, error) {
+	if err := b.hidden(who, request.Task); err != nil {
+		return api.Run{}, err
+	}
 	at, err := b.whenToStart(request)
 	if err != nil {
 		return api.Run{}, err
@@ -113,6 +135,9 @@ func (b *backend) StartBatch(ctx context.Context, who api.Caller, request api.Ba
 	default:
 		return result, &api.Error{Code: api.CodeInvalid, Message: "one of tasks, due and all says what is to be started"}
 	}
+	if err := b.hidden(who, request.Tasks...); err != nil {
+		return result, err
+	}
 	b.store.Look()
 	name, list, err := b.engine.SubmitBatch(ctx, wish)
 	if err != nil {
@@ -120,6 +145,9 @@ func (b *backend) StartBatch(ctx context.Context, who api.Caller, request api.Ba
 	}
 	result.Batch = name
 	for _, one := range list {
+		if one.Denied && !who.Role.Includes(api.RoleReader) {
+			continue // another's, of which the caller knows nothing
+		}
 		made := api.Batched{Task: one.Task, Reason: one.Reason}
 		if one.Run != nil {
 			run, err := b.answer(*one.Run, nil)
@@ -174,13 +202,20 @@ func (b *backend) again(ctx context.Context, who api.Caller, run task.Run, reque
 // control acts on a run, if the caller may. A task that is gone names nobody who
 // may.
 func (b *backend) control(who api.Caller, ref string, act func(engine.RunView) (task.Run, error)) (api.Run, error) {
+	name, _, _ := strings.Cut(ref, "/")
+	if err := b.hidden(who, name); err != nil {
+		return api.Run{}, err
+	}
 	found, err := b.engine.Find(ref)
 	if err != nil {
 		return api.Run{}, apiError(err)
 	}
 	t, err := b.engine.Task(found.Task)
-	if err != nil {
+	switch {
+	case errors.Is(err, task.ErrNotFound):
 		t = task.Task{Name: found.Task}
+	case err != nil: // whom it names cannot be read
+		return api.Run{}, apiError(err)
 	}
 	if err := mayRun(who)(&t); err != nil {
 		return api.Run{}, apiError(err)

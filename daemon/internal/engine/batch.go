@@ -24,6 +24,7 @@ type Batched struct {
 	Task   string
 	Run    *task.Run
 	Reason string
+	Denied bool // the reason is that who asked may not start it
 }
 
 // SubmitBatch makes runs that are carried out one after another, whatever becomes
@@ -69,6 +70,7 @@ func (e *Engine) SubmitBatch(ctx context.Context, w BatchWish) (name string, lis
 				}
 				if err == nil {
 					made.Reason, err = e.leftOut(tx, &t, w, now)
+					made.Denied = made.Reason == notYours
 				}
 				if err != nil {
 					return fmt.Errorf("task %s: %w", one, err)
@@ -115,7 +117,7 @@ func (e *Engine) candidates(w BatchWish) (fit []string, left []Batched, err erro
 			case err != nil:
 				fault = fmt.Errorf("task %s: %w", t.Name, err)
 			case reason != "":
-				left = append(left, Batched{Task: t.Name, Reason: reason})
+				left = append(left, Batched{Task: t.Name, Reason: reason, Denied: reason == notYours})
 			default:
 				fit = append(fit, t.Name)
 			}
@@ -126,9 +128,18 @@ func (e *Engine) candidates(w BatchWish) (fit []string, left []Batched, err erro
 	return fit, left, err
 }
 
+const notYours = "you may not start it"
+
 // leftOut is why a batch of all that is due, or of all, has no run of the task;
 // empty: it has one.
 func (e *Engine) leftOut(rd Reader, t *task.Task, w BatchWish, now time.Time) (string, error) {
+	if w.May != nil { // first: whoever may not start it need not learn how it is
+		if err := w.May(t); errors.Is(err, task.ErrDenied) {
+			return notYours, nil
+		} else if err != nil {
+			return "", err
+		}
+	}
 	due := w.Kind == task.BatchDue
 	switch {
 	case t.Draft():
@@ -137,13 +148,6 @@ func (e *Engine) leftOut(rd Reader, t *task.Task, w BatchWish, now time.Time) (s
 		return "it is disabled", nil
 	case due && t.Held(now):
 		return "it is paused", nil
-	}
-	if w.May != nil {
-		if err := w.May(t); errors.Is(err, task.ErrDenied) {
-			return "you may not start it", nil
-		} else if err != nil {
-			return "", err
-		}
 	}
 	reason := ""
 	err := rd.AliveRuns(t.Name, func(run task.Run) bool {
