@@ -65,7 +65,7 @@ func daemonItself(dir string) int {
 // change is lost, none is lost to the other client, nothing hangs, no data race
 // is found in the daemon, and nothing is left in the end.
 func TestTwoClientsAndACrashHammerTheSameTasks(t *testing.T) {
-	h := &hammer{T: t, dir: t.TempDir(), plugins: pluginDir(t, "told", "noop"), acked: map[string]uint64{}, refs: map[string]bool{}}
+	h := &hammer{T: t, dir: t.TempDir(), plugins: pluginDir(t, "told", "noop"), up: make(chan struct{}), acked: map[string]uint64{}, refs: map[string]bool{}}
 	h.launch()
 	for _, name := range hammered() {
 		h.makes(name)
@@ -111,6 +111,7 @@ type hammer struct {
 	calls, vain atomic.Int64
 
 	mu    sync.Mutex
+	up    chan struct{}     // closed while the daemon answers
 	acked map[string]uint64 // "task step": the number that the client saved last, and knows of
 	refs  map[string]bool   // runs that were acknowledged
 }
@@ -124,9 +125,19 @@ func (h *hammer) launch() {
 	p := &place{data: filepath.Join(h.dir, "data"), socket: filepath.Join(h.dir, "run", "s"), plugins: h.plugins,
 		itself: []string{daemonVariable + "=" + h.dir, daemonVariable + "_PLUGINS=" + h.plugins}}
 	h.daemon = p.start(h)
+	close(h.isUp())
+}
+
+func (h *hammer) isUp() chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.up
 }
 
 func (h *hammer) kill() {
+	h.mu.Lock()
+	h.up = make(chan struct{})
+	h.mu.Unlock()
 	h.daemon.kill()
 	h.crashes++
 	h.raced()
@@ -159,6 +170,11 @@ func (h *hammer) client(ctx context.Context, who int) {
 	own := fmt.Sprint("own-", who)
 	next := map[string]uint64{}
 	for ctx.Err() == nil {
+		select {
+		case <-h.isUp():
+		case <-ctx.Done():
+			return
+		}
 		h.calls.Add(1)
 		name := hammered()[random.IntN(3)]
 		ref := name // the newest
@@ -183,6 +199,9 @@ func (h *hammer) client(ctx context.Context, who int) {
 			}
 		case 4, 5:
 			var run api.Run
+			if st, err := c.Status(call); err == nil && st.Queued > 20 {
+				break // rather than a queue that nobody works through
+			}
 			if run, err = c.Start(call, api.RunRequest{Task: name, Set: map[string]json.RawMessage{"many.steps": json.RawMessage(strconv.Itoa(random.IntN(30)))}}); err == nil {
 				h.mu.Lock()
 				h.refs[run.Ref] = true
