@@ -166,7 +166,7 @@ func New(o Options) (_ *App, err error) {
 		Store: engineStore{a.store}, Controllers: a.secrets, Clock: clock, RunLog: a.runlog,
 		Workspaces: work, Schedules: engineSchedules{a}, Logger: a.log.Named("engine"),
 		MaxRuns: c.MaxRuns, KeepRuns: c.KeepRuns, KeepDays: c.KeepDays, KeepBytes: c.KeepBytes,
-		Expressions: expression.Language{}, CheckSettings: taskfile.CheckSettings, Diff: taskfile.Diff,
+		Expressions: expression.Language{}, CheckSettings: checkSettings, Diff: taskfile.Diff,
 		ControllerLimits: c.ControllerLimits, StuckAfter: c.StuckAfter, Detail: task.Detail(c.RunLog),
 	})
 	if err != nil {

@@ -98,6 +98,29 @@ func (c secretControllers) resolve(ctx context.Context, work *task.Work) (named 
 	return named, nil
 }
 
+// checkSettings is what is wrong with settings that have the values of their
+// expressions now. A secret is named by the definition alone: what a step before
+// has put out must not choose which one a controller is given.
+func checkSettings(info task.ControllerInfo, written, settings json.RawMessage) error {
+	if err := taskfile.CheckSettings(info, settings); err != nil || !secret.Any(settings) {
+		return err
+	}
+	marked, err := taskfile.SecretPlaces(info.Schema)
+	if err != nil {
+		return fmt.Errorf("find the secrets in them: %w", err)
+	}
+	named := map[string]bool{}
+	if err := secret.Names(written, marked, func(name string) error { named[name] = true; return nil }); err != nil {
+		return err
+	}
+	return secret.Names(settings, marked, func(name string) error {
+		if !named[name] {
+			return fmt.Errorf("an expression names the secret %.100q: only the definition itself may name one", name)
+		}
+		return nil
+	})
+}
+
 // keepable makes a planned step one that may be stored. It may only refer to
 // what the plan itself was given: a plugin cannot ask for other secrets.
 func (c secretControllers) keepable(step *task.PlannedStep, named map[string]bool) error {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stepd/stepd/daemon/internal/api"
 	"github.com/stepd/stepd/daemon/internal/config"
+	"github.com/stepd/stepd/daemon/internal/task"
 )
 
 // TestSecretsOfADaemon holds what is told of secrets: where they are, what is
@@ -69,5 +71,24 @@ func TestSecretsOfADaemon(t *testing.T) {
 		return s.Name == "late" && s.Error == "" && s.From == "directory "+secrets
 	}) {
 		t.Errorf("now: %+v, %v", list, err)
+	}
+}
+
+// What expressions give, such as the output of a step, must not choose which
+// secrets a controller is given.
+func TestExpressionsNameNoSecrets(t *testing.T) {
+	info := task.ControllerInfo{Schema: json.RawMessage(`{"type": "object", "properties": {"mail": {"type": "object", "properties":
+		{"host": {"type": "string"}, "password": {"type": "string", "secret": true}}}, "free": {}}}`)}
+	for _, test := range []struct{ written, settings, fault string }{
+		{`{"mail": "${{ steps.a.outputs.mail }}"}`, `{"mail": {"host": "x", "password": {"secret": "root"}}}`, `names the secret "root"`},
+		{`{"mail": {"host": "${{ run.task }}", "password": {"secret": "mail"}}}`, `{"mail": {"host": "x", "password": {"secret": "mail"}}}`, ""},
+		{`{"mail": {"password": {"secret": "mail"}}, "free": "${{ 1 }}"}`, `{"mail": {"password": {"secret": "other"}}, "free": 1}`, `names the secret "other"`},
+		{`{"free": "${{ steps.a.outputs.x }}"}`, `{"free": {"secret": "root"}}`, ""}, // nobody takes it for a reference there
+		{`{"mail": "${{ steps.a.outputs.mail }}"}`, `{"mail": {"password": "open"}}`, "mail.password"},
+	} {
+		err := checkSettings(info, json.RawMessage(test.written), json.RawMessage(test.settings))
+		if test.fault == "" && err != nil || test.fault != "" && (err == nil || !strings.Contains(err.Error(), test.fault)) {
+			t.Errorf("%s: %v, want %q", test.settings, err, test.fault)
+		}
 	}
 }

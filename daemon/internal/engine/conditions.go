@@ -64,7 +64,7 @@ func (l *lane) settings(t *transition, attempt int) (json.RawMessage, error) {
 		return nil, err
 	}
 	if e.CheckSettings != nil {
-		if err := e.CheckSettings(l.info, settings); err != nil {
+		if err := e.CheckSettings(l.info, l.def.Settings, settings); err != nil {
 			return nil, fmt.Errorf("with the values of their expressions they are not what %s takes: %w", l.def.Controller, err)
 		}
 	}

@@ -22,7 +22,7 @@ func settings(text string) func(*task.Step) {
 
 func withExpressions(c *engine.Config) {
 	c.Expressions = expression.Language{}
-	c.CheckSettings = func(info task.ControllerInfo, settings json.RawMessage) error {
+	c.CheckSettings = func(info task.ControllerInfo, _, settings json.RawMessage) error {
 		if strings.Contains(string(settings), "forbidden") {
 			return errors.New("mode: forbidden is not allowed")
 		}

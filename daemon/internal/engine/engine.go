@@ -27,7 +27,7 @@ type Config struct {
 	Expressions Expressions
 	// CheckSettings says what is wrong with settings whose expressions have been
 	// replaced, by the controller's schema; nil: nothing is checked.
-	CheckSettings func(info task.ControllerInfo, settings json.RawMessage) error
+	CheckSettings func(info task.ControllerInfo, written, settings json.RawMessage) error
 	// ControllerLimits is how many steps of a controller are carried out at once,
 	// over all runs; one that is not listed has no limit.
 	ControllerLimits map[string]int
