@@ -12,6 +12,7 @@ const DefaultSocket = "/run/stepd/stepd.sock"
 // Limits of the socket.
 const (
 	MaxBody   = 1 << 20 // bytes of a request
+	MaxFiles  = 8 << 20 // bytes of a request with task files
 	MaxHeader = 16 << 10
 	MaxPage   = 500 // items of a page
 	PageSize  = 50  // items of a page when nobody says otherwise
@@ -25,6 +26,14 @@ const (
 	MaxActFor   = 64        // bytes of HeaderActFor
 	MaxTail     = 1_000_000 // lines of a log
 )
+
+// BodyLimit is how many bytes a request for the path may have.
+func BodyLimit(path string) int {
+	if path == RouteApply || path == RouteValidate {
+		return MaxFiles
+	}
+	return MaxBody
+}
 
 // Media types of the answers.
 const (

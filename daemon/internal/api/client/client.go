@@ -92,9 +92,9 @@ func (c *Client) open(ctx context.Context, method, path string, query url.Values
 		if err != nil {
 			return nil, fmt.Errorf("encode the request: %w", err)
 		}
-		if len(text) > api.MaxBody {
+		if most := api.BodyLimit(path); len(text) > most {
 			return nil, &api.Error{Code: api.CodeTooLarge,
-				Message: fmt.Sprintf("the request is %d KiB large, the daemon takes %d KiB", len(text)>>10, api.MaxBody>>10),
+				Message: fmt.Sprintf("the request is %d KiB large, the daemon takes %d KiB", len(text)>>10, most>>10),
 				Hint:    "send the files in several requests"}
 		}
 		payload = bytes.NewReader(text)

@@ -139,7 +139,7 @@ func TestCancelledIsTheContextsError(t *testing.T) {
 
 func TestARequestThatIsTooLargeIsNotSent(t *testing.T) {
 	c := &Client{Socket: filepath.Join(t.TempDir(), "none")}
-	_, err := c.Validate(t.Context(), []api.TaskFile{{Data: strings.Repeat("x", api.MaxBody)}})
+	_, err := c.Validate(t.Context(), []api.TaskFile{{Data: strings.Repeat("x", api.MaxFiles)}})
 	if e, ok := errors.AsType[*api.Error](err); !ok || e.Code != api.CodeTooLarge {
 		t.Error(err)
 	}

@@ -107,7 +107,7 @@ func CodeText(code api.Code) string {
 	case api.CodeStopping:
 		return "The daemon is on its way out."
 	case api.CodeTooLarge:
-		return "The body is larger than 1 MiB."
+		return "The body is larger than 1 MiB, or 8 MiB where it has task files."
 	case api.CodeBusy:
 		return "The daemon serves as many connections as it may."
 	case api.CodeMethod:

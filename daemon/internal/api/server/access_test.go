@@ -273,7 +273,7 @@ func TestEachActIsInTheAuditLog(t *testing.T) {
 			if result == "ok" {
 				want.Made = made[route.ID]
 			} else if route.ID == "applyTasks" {
-				want.Target = "" // the files were not read
+				want.Target = "backup.yaml" // the files were not read
 			}
 			if len(entries) != 1 || entries[0].Time.IsZero() || (entries[0].Error == "") != (result == "ok") {
 				t.Errorf("%s by %s: %+v", route.ID, role, entries)
@@ -354,3 +354,51 @@ func TestAnActThatPanicsIsInTheAuditLog(t *testing.T) {
 
 // panics is a backend of which every method panics.
 type panics struct{ api.Backend }
+
+// What is told of an act is what it was about: the run that was the newest then,
+// and the tasks that stood against an apply, or the files that had faults.
+func TestTheAuditLogSaysWhatAnActWasAbout(t *testing.T) {
+	b, kept := &backend{}, &book{}
+	_, socket := serve(t, server.Options{Backend: b, Auditor: kept})
+	files := `{"files":[{"name":"a.yaml","dir":"/d","data":""},{"name":"b.yaml","dir":"/d","data":""}],"delete":[{"task":"c","version":1}]}`
+	for _, test := range []struct {
+		target, body, want string
+		err                error
+	}{
+		{"/v1/runs/backup/latest/cancel", "", "backup/42", nil},
+		{"/v1/runs/backup/latest/continue", "", "backup/42", nil},
+		{"/v1/runs/backup/latest/restart", "", "backup/42", nil},
+		{"/v1/runs/backup/7/cancel", "", "backup/7", nil},
+		{"/v1/runs/backup/latest/cancel", "", "backup/latest", &api.Error{Code: api.CodeNotFound}}, // there is none
+		{api.RouteApply, files, "a.yaml b.yaml c", &api.Error{Code: api.CodeInvalid}},
+		{api.RouteApply, files, "shop", &api.Error{Code: api.CodeConflict, Tasks: []api.Applied{{Task: "shop", Action: "conflict"}}}},
+	} {
+		b.err = test.err
+		get(t, socket, http.MethodPost, test.target, test.body)
+		if entries := kept.take(); len(entries) != 1 || entries[0].Target != test.want {
+			t.Errorf("%s: %+v, want %s", test.target, entries, test.want)
+		}
+	}
+}
+
+func TestFilesMayBeLargerThanWhatElseIsAsked(t *testing.T) {
+	_, socket := serve(t, server.Options{Backend: &backend{}})
+	files := func(size int) string {
+		return `{"files":[{"name":"b","dir":"/d","data":"` + strings.Repeat("x", size) + `"}]}`
+	}
+	for _, route := range []string{api.RouteApply, api.RouteValidate} {
+		if resp := get(t, socket, http.MethodPost, route, files(7<<20)); resp.status != http.StatusOK {
+			t.Errorf("%s: %d %s", route, resp.status, resp.body)
+		}
+		if resp := get(t, socket, http.MethodPost, route, files(8<<20)); resp.status != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: %d %s", route, resp.status, resp.body)
+		}
+	}
+	// What takes no body has no limit for one.
+	for _, route := range []string{"/v1/tasks/backup/enable", "/v1/tasks/backup"} {
+		method := map[bool]string{true: http.MethodPost, false: http.MethodGet}[strings.HasSuffix(route, "enable")]
+		if resp := get(t, socket, method, route, strings.Repeat("x", 2<<20)); resp.status != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %d %s", route, resp.status, resp.body)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,11 +45,23 @@ func (s *Server) audited(r *request, refused error, act func() (any, error)) (v 
 		}
 		s.keep(r, v, err)
 	}()
+	s.settle(r)
 	if err = refused; err == nil {
 		v, err = act()
 	}
 	ended = true
 	return v, err
+}
+
+// settle finds out which run is the newest, so that the act is on that one and
+// its line says which it was.
+func (s *Server) settle(r *request) {
+	if r.path("number") != api.Latest {
+		return
+	}
+	if run, err := s.backend.Run(r.ctx(), r.path("task")); err == nil {
+		r.number = run.Number
+	}
 }
 
 // auditable refuses an act of which no line could be kept.
@@ -70,7 +83,7 @@ func (s *Server) auditable(r *request) error {
 func (s *Server) keep(r *request, v any, err error) {
 	entry := api.AuditEntry{
 		Time: time.Now(), User: r.who.Name, UID: r.who.UID, GID: r.who.GID, PID: r.who.PID, ActFor: r.who.ActFor, Role: r.who.Role,
-		Action: r.route.Action, Target: r.target(v), Request: cut(string(r.raw), auditBody), Result: "ok",
+		Action: r.route.Action, Target: r.target(v, err), Request: cut(string(r.raw), auditBody), Result: "ok",
 	}
 	if query := r.http.URL.RawQuery; query != "" {
 		entry.Request = cut("?"+query+"\n"+entry.Request, auditBody)
@@ -101,7 +114,7 @@ func (s *Server) keep(r *request, v any, err error) {
 
 // target is the task or the run that the request is about: by its path, else by
 // the answer, else by the body.
-func (r *request) target(v any) string {
+func (r *request) target(v any, err error) string {
 	if name := r.path("name"); name != "" {
 		if step := r.path("step"); step != "" {
 			name += " " + step
@@ -109,19 +122,11 @@ func (r *request) target(v any) string {
 		return cut(name, auditTarget)
 	}
 	if name := r.path("task"); name != "" {
-		if run, ok := v.(api.Run); ok && r.route.ID != "restartRun" {
-			return run.Ref // "latest" has a number by now
-		}
-		return cut(name+"/"+r.path("number"), auditTarget)
+		return cut(name+"/"+r.runNumber(), auditTarget)
 	}
 	var names []string
-	if result, ok := v.(api.ApplyResult); ok {
-		for _, one := range result.Tasks {
-			if one.Action != "unchanged" {
-				names = append(names, one.Task)
-			}
-		}
-		return cut(strings.Join(names, " "), auditTarget)
+	if r.route.ID == "applyTasks" {
+		return cut(strings.Join(r.applied(v, err), " "), auditTarget)
 	}
 	var body struct {
 		Task  json.RawMessage `json:"task"`
@@ -138,6 +143,45 @@ func (r *request) target(v any) string {
 		names = append(body.Tasks, name+def.Name)
 	}
 	return cut(strings.TrimSpace(strings.Join(names, " ")), auditTarget)
+}
+
+// applied names the tasks that an apply is about: those that it has changed, or
+// all when it has changed none; of one that was refused those that stand against
+// it, or what the body says: the files, by their names, and what was to be deleted.
+func (r *request) applied(v any, err error) (names []string) {
+	result, _ := v.(api.ApplyResult)
+	tasks, all := result.Tasks, true
+	if fault, ok := errors.AsType[*api.Error](err); ok {
+		tasks = fault.Tasks
+	} else {
+		all = !slices.ContainsFunc(tasks, func(a api.Applied) bool { return a.Action != "unchanged" })
+	}
+	for _, one := range tasks {
+		if all || one.Action != "unchanged" {
+			names = append(names, one.Task)
+		}
+	}
+	if len(names) > 0 {
+		return names
+	}
+	var body struct {
+		Files []struct {
+			Name string `json:"name"`
+		} `json:"files"`
+		Delete []struct {
+			Task string `json:"task"`
+		} `json:"delete"`
+	}
+	if json.Unmarshal(r.raw, &body) != nil {
+		return nil
+	}
+	for _, f := range body.Files {
+		names = append(names, f.Name)
+	}
+	for _, d := range body.Delete {
+		names = append(names, d.Task)
+	}
+	return names
 }
 
 func cut(text string, most int) string {

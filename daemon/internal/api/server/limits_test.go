@@ -79,7 +79,7 @@ func TestFaultyRequestsAreToldWhatIsWrong(t *testing.T) {
 		{"POST", "/v1/runs", `{"task":"a","priority":null}`, 422, `priority is null`},
 		{"POST", "/v1/apply", `{"files":[],"dry_run":true,"dry_run":false,"prune":["/d"]}`, 422, `dry_run is there twice`},
 		{"POST", "/v1/tasks/backup/pause", `{"until":null}`, 422, `until is null`},
-		{"POST", "/v1/apply", `{"files":[{"name":"` + strings.Repeat("x", api.MaxBody) + `"}]}`, 413, `"code":"too_large"`},
+		{"POST", "/v1/apply", `{"files":[{"name":"` + strings.Repeat("x", api.MaxFiles) + `"}]}`, 413, `"code":"too_large"`},
 		{"POST", "/v1/tasks/backup/enable", `{}`, 422, `takes no body`},
 		{"GET", "/v1/runs?limit=0", ``, 422, `from 1 to 500`},
 		{"GET", "/v1/runs?limit=501", ``, 422, `from 1 to 500`},

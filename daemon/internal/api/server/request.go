@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,35 +28,44 @@ type request struct {
 	read    bool // the body is here, or readErr says why not
 	raw     []byte
 	readErr error
+	number  uint64 // that Latest stood for when the act began; 0: see the path
 }
 
 func (r *request) ctx() context.Context { return r.http.Context() }
 
 func (r *request) path(name string) string { return r.http.PathValue(name) }
 
-func (r *request) ref() (string, error) { return api.RunRef(r.path("task"), r.path("number")) }
+func (r *request) ref() (string, error) { return api.RunRef(r.path("task"), r.runNumber()) }
+
+func (r *request) runNumber() string {
+	if r.number > 0 {
+		return strconv.FormatUint(r.number, 10)
+	}
+	return r.path("number")
+}
 
 func invalid(format string, args ...any) *api.Error {
 	return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf(format, args...)}
 }
 
-// body reads the body, once. It is at most api.MaxBody bytes long, and with an
+// body reads the body, once. It is at most api.BodyLimit bytes long, and with an
 // error as much of that as came.
 func (r *request) body() ([]byte, error) {
 	if r.read {
 		return r.raw, r.readErr
 	}
 	r.read = true
-	body, err := io.ReadAll(io.LimitReader(r.http.Body, api.MaxBody+1))
+	most := api.BodyLimit(r.route.Path)
+	body, err := io.ReadAll(io.LimitReader(r.http.Body, int64(most)+1))
 	switch {
 	case err != nil:
 		r.readErr = invalid("the body could not be read: %v", err)
-	case len(body) > api.MaxBody:
+	case len(body) > most:
 		// What is on its way is taken in, up to a point: a client that is cut
 		// off while it writes does not get to read the reason.
-		_, _ = io.CopyN(io.Discard, r.http.Body, 4*api.MaxBody)
-		body = body[:api.MaxBody]
-		r.readErr = &api.Error{Code: api.CodeTooLarge, Message: fmt.Sprintf("the request is larger than %d KiB", api.MaxBody>>10),
+		_, _ = io.CopyN(io.Discard, r.http.Body, 4*int64(most))
+		body = body[:most]
+		r.readErr = &api.Error{Code: api.CodeTooLarge, Message: fmt.Sprintf("the request is larger than %d KiB", most>>10),
 			Hint: "send the files in several requests"}
 	default:
 		// What follows takes as long as it takes. Without this the server's read
@@ -110,7 +120,7 @@ func bodyError(err error, body []byte) *api.Error {
 // empty is for requests without a body.
 func (r *request) empty() error {
 	body, err := r.body()
-	if err == nil && len(body) > 0 {
+	if len(body) > 0 { // too many bytes of it as well
 		return invalid("this request takes no body")
 	}
 	return err
