@@ -61,7 +61,8 @@ func (c *traffic) execute(x *exec) task.Outcome {
 		c.problem("%s had completed and is executed again", key)
 	}
 	top, _, _ := strings.Cut(x.Step, "/")
-	if c.gone[key] || c.gone[runStep(x.Attempt.Run, top)] {
+	// One that was about to begin when it was cancelled is told so.
+	if (c.gone[key] || c.gone[runStep(x.Attempt.Run, top)]) && x.ctx.Err() == nil {
 		c.problem("%s is executed after its cancel was acknowledged", key)
 	}
 	do := "complete"

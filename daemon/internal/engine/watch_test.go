@@ -18,6 +18,7 @@ import (
 
 // tape records what a watcher saw.
 type tape struct {
+	begun  chan struct{} // closed at the first event; nil: nobody waits for that
 	mu     sync.Mutex
 	events []engine.Event
 }
@@ -25,6 +26,9 @@ type tape struct {
 func (p *tape) add(e engine.Event) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(p.events) == 0 && p.begun != nil {
+		close(p.begun)
+	}
 	p.events = append(p.events, e)
 	return nil
 }
@@ -58,17 +62,24 @@ func (p *tape) check(t testing.TB, id task.RunID) {
 	}
 }
 
+// watch begins to record. It returns when the recorder has its first event, and
+// a function that waits for the last.
 func (w *world) watch(id task.RunID) (*tape, func()) {
-	p := &tape{}
-	var all sync.WaitGroup
-	all.Go(func() {
+	p := &tape{begun: make(chan struct{})}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := w.e.Watch(ctx, id, p.add); err != nil {
 			w.t.Errorf("watch: %v", err)
 		}
-	})
-	return p, all.Wait
+	}()
+	select {
+	case <-p.begun:
+	case <-over: // without one
+	}
+	return p, func() { <-over }
 }
 
 func TestAWatcherSeesTheWholeRun(t *testing.T) {
