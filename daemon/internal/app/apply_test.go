@@ -2,11 +2,12 @@ package app
 
 import (
 	"fmt"
-	"github.com/stepd/stepd/daemon/internal/api"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/stepd/stepd/daemon/internal/api"
 )
 
 // TestEveryFaultAtOnce applies a task file with ten kinds of faults through
@@ -88,7 +89,7 @@ name: another
 	if list, err := d.Tasks(t.Context(), api.TaskQuery{}); err != nil || len(list.Items) > 0 {
 		t.Errorf("saved: %+v, %v", list.Items, err)
 	}
-	for _, text := range []string{"", "name: x\nsteps: []\n", "name: x\n", "\x00", "- 1\n", "name: [", "name: x\nsteps:\n- {name: a, controller: noop}\n- &a [*a]\n"} {
+	for _, text := range []string{"", "name: x\nsteps: {}\n", "steps: []\n", "\x00", "- 1\n", "name: [", "name: x\nsteps:\n- {name: a, controller: noop}\n- &a [*a]\n"} {
 		path := writeFile(t, filepath.Join(t.TempDir(), "bad.yaml"), text)
 		if code, _, faults := p.stepd(t, "apply", path); code != 1 || !strings.Contains(faults, path+":") {
 			t.Errorf("%q: exit code %d\n%s", text, code, faults)
