@@ -18,6 +18,7 @@ import (
 // detector watches it.
 type inside struct {
 	*client.Client
+	app    *App
 	config config.Config
 	log    *watchedLog
 	end    func() error // stops the daemon and returns what Run did
@@ -45,6 +46,7 @@ func openWith(t testing.TB, plugins string, change func(*config.Config), more fu
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.app = a
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- a.Run(ctx) }()

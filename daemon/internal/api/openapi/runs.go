@@ -16,7 +16,7 @@ func runRoutes() []Route {
 			Summary: "Start a run",
 			Description: "The answer comes as soon as the run is saved; it waits for its turn in the queue. " +
 				"The run keeps the definition that the task has now. Drafts and disabled tasks are not run.",
-			Body: api.RunRequest{}, Answer: api.Run{}, Codes: []api.Code{api.CodeNotFound, api.CodeState}, Role: api.RoleRunner, Starter: true, Action: "run.start",
+			Body: api.RunRequest{}, Answer: api.Run{}, Codes: []api.Code{api.CodeNotFound, api.CodeState, api.CodeConflict}, Role: api.RoleRunner, Starter: true, Action: "run.start",
 			Example: Example{Body: `{"task": "backup", "in": "2h", "set": {"tables.mode": "data_only"}, "priority": 10}`},
 		},
 		{
