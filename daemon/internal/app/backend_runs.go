@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/stepd/stepd/daemon/internal/api"
 	"github.com/stepd/stepd/daemon/internal/engine"
+	"github.com/stepd/stepd/daemon/internal/secret"
 	"github.com/stepd/stepd/daemon/internal/task"
 	"github.com/stepd/stepd/daemon/internal/taskfile"
 )
@@ -115,11 +117,45 @@ func (b *backend) withSettings(ctx context.Context, who api.Caller, name string,
 		if err != nil {
 			return run, err
 		}
+		if err := maySet(who, &t, &own); err != nil {
+			return run, err
+		}
 		if run, err = act(&own, text); !errors.Is(err, task.ErrConflict) {
 			return run, err
 		}
 	}
 	return run, fmt.Errorf("task %s changes all the time: %w", name, task.ErrConflict)
+}
+
+// maySet refuses that somebody who may not change the task has a step of one run
+// be given a secret that the definition does not give it.
+func maySet(who api.Caller, old, own *task.Task) error {
+	if who.Role == api.RoleAdmin {
+		return nil
+	}
+	named := map[string]bool{}
+	for _, s := range allSteps(old) {
+		note := func(name string) error { named[s.Name+"/"+name] = true; return nil }
+		if err := secret.Names(s.Settings, nil, note); err != nil {
+			return err
+		}
+	}
+	for _, s := range allSteps(own) {
+		err := secret.Names(s.Settings, nil, func(name string) error {
+			if named[s.Name+"/"+name] {
+				return nil
+			}
+			return &api.Error{Code: api.CodeDenied, Message: fmt.Sprintf("only an administrator may have step %s be given the secret %.100q, which the task does not give it", s.Name, name)}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func allSteps(t *task.Task) []task.Step {
+	return slices.Concat(t.Steps, t.OnMissed, t.OnSuccess, t.OnFailure, t.OnEnd)
 }
 
 func (b *backend) StartBatch(ctx context.Context, who api.Caller, request api.BatchRequest) (api.BatchResult, error) {

@@ -48,7 +48,7 @@ func (b *backend) usedSecrets(ctx context.Context) (map[string][]string, error) 
 	}
 	used := map[string][]string{}
 	note := func(t *task.Task) {
-		for _, s := range slices.Concat(t.Steps, t.OnMissed, t.OnSuccess, t.OnFailure, t.OnEnd) {
+		for _, s := range allSteps(t) {
 			if !secret.Any(s.Settings) {
 				continue
 			}

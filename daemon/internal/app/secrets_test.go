@@ -92,3 +92,29 @@ func TestExpressionsNameNoSecrets(t *testing.T) {
 		}
 	}
 }
+
+// Who may start a run may not choose the secrets that its steps are given.
+func TestWhoStartsARunNamesNoOtherSecrets(t *testing.T) {
+	dir := pluginDir(t)
+	install(t, dir, "misbehave-steps", "misbehave")
+	d := open(t, dir)
+	apply(t, d.Client, t.TempDir(), leakTask("one", "misbehave-steps", "leak-digest", "mine"))
+	b := &backend{d.app}
+	for _, test := range []struct {
+		role   api.Role
+		secret string
+		code   api.Code
+	}{{api.RoleRunner, "other", api.CodeDenied}, {api.RoleRunner, "mine", ""}, {api.RoleAdmin, "other", ""}} {
+		task, err := d.Task(t.Context(), "one")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = b.Start(t.Context(), api.Caller{Name: "x", Role: test.role}, api.RunRequest{Task: "one", In: "1h",
+			Set: map[string]json.RawMessage{task.Steps[0].Name + ".password": json.RawMessage(`{"secret": "` + test.secret + `"}`)}})
+		if test.code != "" {
+			wantCode(t, err, test.code)
+		} else if err != nil {
+			t.Errorf("%+v: %v", test, err)
+		}
+	}
+}
