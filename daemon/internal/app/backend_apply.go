@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/stepd/stepd/daemon/internal/api"
@@ -108,7 +110,7 @@ func (b *backend) Apply(ctx context.Context, who api.Caller, request api.ApplyRe
 			return result, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the directory %q is not absolute", dir)}
 		}
 	}
-	wish := engine.ApplyWish{Tasks: tasks, By: who.By(), DryRun: request.DryRun, Replace: request.Replace, Prune: request.Prune}
+	wish := engine.ApplyWish{Tasks: tasks, By: who.By(), DryRun: request.DryRun, Replace: request.Replace, Prune: request.Prune, Gone: gone}
 	for _, one := range request.Delete {
 		wish.Delete = append(wish.Delete, engine.TaskVersion{Task: one.Task, Version: one.Version})
 	}
@@ -154,4 +156,10 @@ func appliedJSON(list []engine.Applied) []api.Applied {
 			Changes: changesJSON(one.Changes), Reason: one.Reason})
 	}
 	return out
+}
+
+// gone reports whether there is no such file any more.
+func gone(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }

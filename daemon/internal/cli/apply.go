@@ -75,6 +75,9 @@ func (e *env) apply(ctx context.Context, c *client.Client, args []string, opts a
 		if err != nil {
 			return err
 		}
+		if err := stillRun(would); err != nil {
+			return err
+		}
 		if err := e.mayReplace(ctx, &request, against(would)); err != nil {
 			return err
 		}
@@ -187,6 +190,22 @@ func conflict(err error) *api.Error {
 		return fault
 	}
 	return nil
+}
+
+// stillRun is the error of tasks that are to be pruned and have a run that is
+// alive, or nil. No --replace helps against that.
+func stillRun(would api.ApplyResult) error {
+	var why []string
+	for _, a := range would.Tasks {
+		if a.Action == "conflict" && a.File == "" {
+			why = append(why, "task "+a.Task+" cannot be deleted while "+a.Reason)
+		}
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return &api.Error{Code: api.CodeState, Message: "nothing was saved: " + strings.Join(why, "; "),
+		Hint: "let it end, or end it with stepd cancel; without --prune the files are saved"}
 }
 
 // against is the conflict that a dry run has found, or nil.

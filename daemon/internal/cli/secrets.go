@@ -42,7 +42,7 @@ A task refers to one as {secret: NAME}.`,
 					from = text("-")
 				}
 				if s.Error != "" {
-					state = cell{text: "missing", color: red}
+					state = cell{text: "unusable", color: red}
 				}
 				used := strings.Join(s.UsedBy, ", ")
 				if used == "" {

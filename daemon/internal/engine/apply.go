@@ -20,6 +20,9 @@ type ApplyWish struct {
 	DryRun bool
 	// Replace takes over what came from elsewhere.
 	Replace bool
+	// Gone reports whether a file is there no more: a task that came from it may
+	// be taken over by another. Nil: none is. It is called in the transaction.
+	Gone func(path string) bool
 	// Prune lists, in a dry run, as deleted what came from files in these
 	// directories and is not among Tasks. Only Delete deletes.
 	Prune  []string
@@ -130,6 +133,10 @@ func (e *Engine) apply(tx Tx, put putTask, next task.Task, w *ApplyWish) (Applie
 		return Applied{}, err
 	}
 	source := next.Source
+	from := old.Source
+	if from != "" && from != source && w.Gone != nil && w.Gone(from) {
+		from = "" // it was moved, or given another name
+	}
 	next.Disabled = next.Disabled || old.Disabled // somebody's decision, not the file's
 	next = e.kept(&old, next)
 	same, err := equal(old, next)
@@ -137,10 +144,10 @@ func (e *Engine) apply(tx Tx, put putTask, next task.Task, w *ApplyWish) (Applie
 		return Applied{}, err
 	}
 	if same {
-		return e.confirm(put, &old, source)
+		return e.confirm(put, &old, from, source)
 	}
 	changes := e.diff(&old, &next)
-	if reason := against(&old, source); reason != "" && !w.Replace {
+	if reason := against(&old, from, source); reason != "" && !w.Replace {
 		return Applied{Task: old, Action: ActionConflict, Changes: changes, Reason: reason}, nil
 	}
 	next.Version++
@@ -150,10 +157,10 @@ func (e *Engine) apply(tx Tx, put putTask, next task.Task, w *ApplyWish) (Applie
 }
 
 // confirm is for a task that is what the file says, whatever it has been
-// meanwhile. It is that file's from now on, unless it is another's.
-func (e *Engine) confirm(put putTask, old *task.Task, source string) (Applied, error) {
+// meanwhile. It is that file's from now on, unless it is another's that is there.
+func (e *Engine) confirm(put putTask, old *task.Task, from, source string) (Applied, error) {
 	now := *old
-	if source != "" && (old.Source == "" || old.Source == source) {
+	if source != "" && (from == "" || from == source) {
 		now.Source, now.Edited = source, false
 	}
 	result := Applied{Task: now, Action: ActionUnchanged}
@@ -163,11 +170,12 @@ func (e *Engine) confirm(put putTask, old *task.Task, source string) (Applied, e
 	return result, put(old, &now)
 }
 
-// against is why a file must not replace the task by itself, or "".
-func against(old *task.Task, source string) string {
+// against is why a file must not replace the task, which came from another, by
+// itself, or "".
+func against(old *task.Task, from, source string) string {
 	switch {
-	case old.Source != "" && old.Source != source:
-		return "it comes from the file " + old.Source
+	case from != "" && from != source:
+		return "it comes from the file " + from
 	case old.Edited && old.Source == "":
 		if old.CreatedBy == "" {
 			return "it was made without a file"

@@ -344,3 +344,50 @@ func TestNoChangeReachesARunThatIsAlive(t *testing.T) {
 		t.Errorf("a run of a draft: %v", err)
 	}
 }
+
+// A file that was renamed is the task's file under its new name: nobody needs to
+// say so.
+func TestApplyFollowsAFileThatWasRenamed(t *testing.T) {
+	w := started(t)
+	gone := map[string]bool{}
+	apply := func(source, text string) string {
+		t.Helper()
+		d := def("t", step("a", 0))
+		d.Source, d.Description = source, text
+		got, err := w.e.Apply(t.Context(), engine.ApplyWish{Tasks: []task.Task{d}, DryRun: false, Gone: func(path string) bool { return gone[path] }})
+		if drift, ok := errors.AsType[*engine.DriftError](err); ok {
+			got = drift.Tasks
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		now, err := w.e.Task("t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got[0].Action + " " + now.Source
+	}
+	for _, tt := range []struct{ source, text, want string }{
+		{"/d/a", "one", "created /d/a"},
+		{"/d/b", "one", "unchanged /d/a"},
+		{"/d/b", "two", "conflict /d/a"},
+	} {
+		if got := apply(tt.source, tt.text); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.source, got, tt.want)
+		}
+	}
+	gone["/d/a"] = true
+	if got := apply("/d/b", "one"); got != "unchanged /d/b" {
+		t.Errorf("renamed: %s", got)
+	}
+	gone["/d/b"] = true
+	if got := apply("/d/c", "three"); got != "changed /d/c" {
+		t.Errorf("renamed and changed: %s", got)
+	}
+	if _, err := w.e.Change(t.Context(), "t", 0, "eve", described("mine")); err != nil {
+		t.Fatal(err)
+	}
+	gone["/d/c"] = true
+	if got := apply("/d/d", "four"); got != "conflict /d/c" {
+		t.Errorf("renamed after an edit: %s", got)
+	}
+}

@@ -49,7 +49,10 @@ func (e *Engine) forget(run task.Run) (gone bool, err error) {
 // when a newer one has ended, and may be as large as all that is backed up. A
 // hook's run is no newer night.
 func (e *Engine) stripOlder(ended task.Run) {
-	if !ended.Cause().Hook() {
+	// Nor is one that was to do a part alone: what the others have may be wanted
+	// for the rest.
+	part := ended.Only != "" || ended.From != "" && ended.Status != task.RunCompleted
+	if !ended.Cause().Hook() && !part {
 		e.strip(ended.Task, ended.ID)
 	}
 	if ended.Status == task.RunCompleted || !e.overtaken(ended) {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/stepd/stepd/daemon/internal/task"
@@ -187,7 +188,7 @@ func noStep(name string, def *task.Task) error {
 	if len(names) > maxNames {
 		names = append(names[:maxNames:maxNames], "...")
 	}
-	return fmt.Errorf("step %q in task %s; it has %q: %w", name, def.Name, names, task.ErrNotFound)
+	return fmt.Errorf("step %q in task %s; it has %s: %w", name, def.Name, strings.Join(names, ", "), task.ErrNotFound)
 }
 
 const maxNames = 20

@@ -83,7 +83,7 @@ func TestWhatCannotBeRunIsRefused(t *testing.T) {
 	w.refused(engine.Wish{Task: "none"}, task.ErrNotFound, "none")
 	high := task.MaxPriority + 1
 	w.refused(engine.Wish{Task: "t", Priority: &high}, task.ErrInvalid, "101")
-	w.refused(engine.Wish{Task: "t", Only: "z"}, task.ErrNotFound, `it has ["a"]`)
+	w.refused(engine.Wish{Task: "t", Only: "z"}, task.ErrNotFound, `it has a`)
 	denied := fmt.Errorf("go away: %w", task.ErrDenied)
 	w.refused(engine.Wish{Task: "t", May: func(d *task.Task) error {
 		if d.Name != "t" {
