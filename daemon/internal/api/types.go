@@ -18,6 +18,7 @@ type Task struct {
 	CreatedBy        string          `json:"created_by,omitempty"`         // user who made it, or for whom it was made
 	UpdatedBy        string          `json:"updated_by,omitempty"`         // user who made this version
 	Starter          []string        `json:"starter,omitempty"`            // users and @groups who may start it; none: everyone with the role runner
+	Settable         []string        `json:"settable,omitempty"`           // settings that runners and starters may have otherwise for one run; "*" is all
 	Source           string          `json:"source,omitempty"`             // file that it was applied from
 	Edited           bool            `json:"edited,omitempty"`             // changed since otherwise than by applying that file
 	Priority         int             `json:"priority,omitempty"`           // of its queued runs; the highest goes first

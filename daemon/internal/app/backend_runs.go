@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -110,6 +111,9 @@ func (b *backend) withSettings(ctx context.Context, who api.Caller, name string,
 		if t.Draft() {
 			return act(nil, nil) // which says so
 		}
+		if err := settable(who, &t, set); err != nil {
+			return run, err
+		}
 		own, err := taskfile.Override(ctx, t, set, b.filePorts())
 		if faults, ok := errors.AsType[*taskfile.Errors](err); ok {
 			return run, &api.Error{Code: api.CodeInvalid, Message: "the settings for this run have faults; nothing was started", Problems: problemsJSON(faults)}
@@ -125,6 +129,20 @@ func (b *backend) withSettings(ctx context.Context, who api.Caller, name string,
 		}
 	}
 	return run, fmt.Errorf("task %s changes all the time: %w", name, task.ErrConflict)
+}
+
+// settable refuses settings that the task leaves to administrators.
+func settable(who api.Caller, t *task.Task, set map[string]json.RawMessage) error {
+	if who.Role == api.RoleAdmin || slices.Contains(t.Settable, "*") {
+		return nil
+	}
+	for _, key := range slices.Sorted(maps.Keys(set)) {
+		if !slices.Contains(t.Settable, key) {
+			return &api.Error{Code: api.CodeDenied, Message: fmt.Sprintf("task %s lets only administrators set %.100q for a run", t.Name, key),
+				Hint: "an administrator may add it to the task: settable: [" + key + "]"}
+		}
+	}
+	return nil
 }
 
 // maySet refuses that somebody who may not change the task has a step of one run

@@ -17,7 +17,7 @@ func taskJSON(t *task.Task, last *engine.RunView, next *api.Upcoming, now time.T
 	summary := task.Summarise(t)
 	out := api.Task{
 		Name: t.Name, Description: t.Description, Status: string(summary.Status(now)), CreatedBy: t.CreatedBy, UpdatedBy: t.UpdatedBy, Dir: t.Dir,
-		Starter: t.Starter, Source: t.Source, Edited: t.Edited, Priority: t.Priority, MaxRuns: t.MaxRuns, Locks: t.Locks, Log: string(t.Log),
+		Starter: t.Starter, Settable: t.Settable, Source: t.Source, Edited: t.Edited, Priority: t.Priority, MaxRuns: t.MaxRuns, Locks: t.Locks, Log: string(t.Log),
 		MaxParallel: t.Parallel(), MaxExecutionTime: duration(t.MaxExecutionTime),
 		StepCount: len(t.Steps), ScheduleCount: len(t.Schedules), Pause: pauseJSON(t, now), Version: t.Version, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt,
 	}

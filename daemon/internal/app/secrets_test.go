@@ -100,6 +100,9 @@ func TestWhoStartsARunNamesNoOtherSecrets(t *testing.T) {
 	d := open(t, dir)
 	apply(t, d.Client, t.TempDir(), leakTask("one", "misbehave-steps", "leak-digest", "mine"))
 	b := &backend{d.app}
+	if _, err := d.PatchTask(t.Context(), "one", api.PatchRequest{Patch: json.RawMessage(`{"settable": ["*"]}`)}); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		role   api.Role
 		secret string

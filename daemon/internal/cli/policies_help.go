@@ -20,6 +20,8 @@ Keys of a task file, all optional
   starter: [ada, "@shop"] these users and members of groups may start its runs and
                           control them, beside administrators; they need no role for
                           it (default: whoever has the role of a runner)
+  settable: [tables.mode] what runners and starters may say with --set ("*" is all);
+                          administrators may say anything (default: nothing)
   log: detailed           what the log of a run has: simple is what became of its steps
                           and what controllers say; detailed has level debug too, each
                           attempt with its settings, progress, checkpoints and outputs

@@ -64,6 +64,7 @@ func (e *env) showTask(t api.Task) error {
 		{"version", fmt.Sprintf("%d, %s", t.Version, e.when(t.UpdatedAt)) + changedBy(&t)},
 		{"by", printable(t.CreatedBy)},
 		{"starter", printable(strings.Join(t.Starter, ", "))},
+		{"settable", printable(strings.Join(t.Settable, ", "))},
 		{"file", taskSource(&t)},
 		{"directory", printable(t.Dir)},
 		{"parallel", parallel},

@@ -39,6 +39,12 @@ type Task struct {
 	// has the role of a runner. Whoever is listed needs no role for it.
 	Starter []string `json:"starter,omitempty"`
 
+	// Settable lists the settings that whoever may start a run may have otherwise
+	// for once: "mode" of the task, "tables.mode" of a step; "*" is all of them.
+	// Administrators may set any. A setting may send a step's secret elsewhere, or
+	// write as the daemon: so none is, unless the task says so.
+	Settable []string `json:"settable,omitempty"`
+
 	Priority int      `json:"priority,omitempty"` // of its queued runs, -MaxPriority to MaxPriority; the highest goes first
 	MaxRuns  int      `json:"max_runs,omitempty"` // of its runs that are carried out at once, 0 means no limit of its own
 	Locks    []string `json:"locks,omitempty"`    // names; no two runs that share one are carried out at once

@@ -10,7 +10,7 @@
 //
 // # Keys
 //
-// Of a task: name, the only one that it needs; description; created_by; starter,
+// Of a task: name, the only one that it needs; description; created_by; starter, settable,
 // users and @groups who may start it; settings, which steps take theirs from;
 // steps, without which it is a draft; schedule, expect, and the hooks on_missed,
 // on_success, on_failure, on_end; max_parallel, max_execution_time, max_runs,

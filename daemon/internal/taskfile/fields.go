@@ -230,6 +230,7 @@ func (p *parser) task(ctx context.Context, root *yaml.Node, t *task.Task) {
 		"disabled":           p.boolean(&t.Disabled),
 		"created_by":         p.account(&t.CreatedBy),
 		"starter":            func(e entry, path string) { t.Starter = p.starters(e, path) },
+		"settable":           func(e entry, path string) { t.Settable = p.settable(e, path) },
 		"priority":           p.whole(&t.Priority, -task.MaxPriority, task.MaxPriority),
 		"max_runs":           p.whole(&t.MaxRuns, 1, maxRuns),
 		"locks":              func(e entry, path string) { t.Locks = p.locks(e, path) },

@@ -41,6 +41,7 @@ func document(t task.Task) (*yaml.Node, error) {
 	root.text("description", t.Description)
 	root.text("created_by", t.CreatedBy)
 	root.list("starter", t.Starter)
+	root.list("settable", t.Settable)
 	root.whole("max_parallel", t.MaxParallel)
 	root.whole("max_runs", t.MaxRuns)
 	root.whole("priority", t.Priority)

@@ -173,6 +173,7 @@ func anyPolicies(t *rapid.T, to *task.Task, name *rapid.Generator[string]) {
 	account := rapid.StringMatching(`@?[a-zA-Z0-9_$\\.\-é]{1,9}`)
 	to.CreatedBy = rapid.OneOf(rapid.Just(""), account.Filter(func(s string) bool { return s[0] != '@' })).Draw(t, "creator")
 	to.Starter, to.Locks = some(account, "starters"), some(name, "locks")
+	to.Settable = some(name, "settable")
 	to.Priority, to.MaxRuns = rapid.IntRange(-100, 100).Draw(t, "priority"), rapid.IntRange(0, 1000).Draw(t, "max_runs")
 	to.Log = rapid.SampledFrom([]task.Detail{"", task.Simple, task.Detailed}).Draw(t, "log")
 	to.Keep = task.Keep{Runs: rapid.IntRange(0, 1000).Draw(t, "runs"), Days: rapid.IntRange(0, 1000).Draw(t, "days"),

@@ -72,6 +72,20 @@ func (p *parser) starters(e entry, path string) []string {
 	})
 }
 
+// settable reads which settings may be otherwise for one run.
+func (p *parser) settable(e entry, path string) []string {
+	return p.words(e, path, func(name string) (problem, hint string) {
+		hint = "write a setting as mode, one of a step as tables.mode, or \"*\" for all"
+		switch {
+		case name == "":
+			return "is empty", hint
+		case len(name) > 2*task.MaxNameLen || strings.ContainsFunc(name, unicode.IsControl):
+			return "is no name of a setting", hint
+		}
+		return "", ""
+	})
+}
+
 // locks reads the names of the locks that runs of the task hold.
 func (p *parser) locks(e entry, path string) []string {
 	list := p.words(e, path, func(name string) (problem, hint string) {
