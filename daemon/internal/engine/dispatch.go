@@ -93,8 +93,9 @@ func (e *Engine) hold(ctx context.Context, id task.RunID) (release func(gone boo
 		return nil, false, err
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.queue.hold(id) { // it was started, or cancelled by somebody else
+	waited = e.queue.hold(id)
+	e.mu.Unlock()
+	if !waited { // it was started, or cancelled by somebody else
 		free()
 		return nil, false, nil
 	}
