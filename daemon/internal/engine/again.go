@@ -102,6 +102,13 @@ func (e *Engine) settled(ctx context.Context, id task.RunID) (RunView, error) {
 // task.ErrState: the run is alive, or the task disabled. *task.ConfirmError: it
 // would do again what must not be repeated by itself.
 func (e *Engine) Restart(ctx context.Context, id task.RunID, a Again) (task.Run, error) {
+	// So that it is not forgotten before the new run is there, which may read it.
+	release, err := e.claim(ctx, id)
+	if err != nil {
+		return task.Run{}, err
+	}
+	defer release()
+	e.restarts.Add(1)
 	return e.create(ctx, func(tx Tx) (task.Run, error) {
 		old, err := tx.Run(id)
 		if err != nil {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -230,7 +231,7 @@ func (c *continuing) commit(ctx context.Context) (next task.Run, err error) {
 		if err != nil {
 			return err
 		}
-		next = c.run
+		next = current // the keeper may have noted its size meanwhile
 		if next.Status, err = current.Status.Next(task.EventContinue); err != nil {
 			return fmt.Errorf("%w: %w", task.ErrState, err)
 		}
@@ -259,7 +260,9 @@ func (c *continuing) repin(tx Tx, next *task.Run) error {
 	}
 	next.TaskVersion, next.DefinitionVersion = c.whole.Version, c.whole.Version
 	if c.again.Own != nil {
-		next.DefinitionVersion = task.PrivateVersion(next.ID)
+		if next.DefinitionVersion, err = unusedVersion(tx, next); err != nil {
+			return err
+		}
 		if err := tx.PutDefinition(next.DefinitionVersion, c.whole); err != nil {
 			return err
 		}
@@ -288,6 +291,18 @@ func (c *continuing) repin(tx Tx, next *task.Run) error {
 		}
 	}
 	return nil
+}
+
+// unusedVersion is one for a definition of the run's own that no run is pinned to:
+// restarts of it may be alive, and keep what they have.
+func unusedVersion(rd Reader, run *task.Run) (uint64, error) {
+	for nth := range uint64(task.MaxPrivate) {
+		version := task.PrivateVersion(run.ID, nth)
+		if _, err := rd.Definition(run.Task, version); errors.Is(err, task.ErrNotFound) {
+			return version, nil
+		}
+	}
+	return 0, fmt.Errorf("run %s has had too many definitions of its own: %w", run.Ref(), task.ErrState)
 }
 
 // texts are the lines of the run's log about it.

@@ -25,6 +25,9 @@ func (e *Engine) cancel(ctx context.Context, id task.RunID, m cancelMessage, que
 		if waited {
 			run, err := queued()
 			release(err == nil && run.Status != task.RunQueued)
+			if err == nil && !run.Status.Alive() && !run.StartedAt.IsZero() {
+				e.cleanBehind(run)
+			}
 			return run, err
 		}
 		r := e.runner(id)
@@ -51,6 +54,17 @@ func (e *Engine) cancel(ctx context.Context, id task.RunID, m cancelMessage, que
 		return task.Run{}, task.ErrStopping
 	}
 	return task.Run{}, fmt.Errorf("run %s is %s already: %w", run.Ref(), run.Status, task.ErrState)
+}
+
+// cleanBehind removes the directory of a run that was to go on, where nobody would
+// do it any more. Nobody waits for that.
+func (e *Engine) cleanBehind(run task.Run) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopping {
+		return
+	}
+	e.done.Go(func() { e.stripOvertaken(run) })
 }
 
 // await waits for the runner's answer, until the runner is gone without one. An

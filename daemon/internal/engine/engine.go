@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -59,6 +60,7 @@ type Engine struct {
 	watchers watchers
 	keeper   *keeper
 	limits   *limiter
+	restarts atomic.Int64 // that were begun to be made, while what they restart was claimed
 
 	mu       sync.Mutex
 	started  bool

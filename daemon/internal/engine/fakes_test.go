@@ -167,6 +167,10 @@ type db struct {
 
 	spoiled error // of each update that makes a hook of a run's end
 	late    bool  // and that only when all of it is written
+
+	damaged   bool   // the oldest run is: whoever passes it is told in the end
+	before    func() // is called once, ahead of the next update
+	taskReads atomic.Int64
 }
 
 // spoiler is a transaction in which no hook of a run's end can be made.
@@ -215,8 +219,16 @@ func (c counting) Runs(name string, before task.RunID, fn func(task.Run) bool) e
 	return c.Reader.Runs(name, before, c.count(fn))
 }
 
+func (c counting) Tasks(after string, fn func(task.Task) bool) error {
+	return c.Reader.Tasks(after, func(t task.Task) bool { c.d.taskReads.Add(1); return fn(t) })
+}
+
 func (c counting) RunsAfter(name string, after task.RunID, fn func(task.Run) bool) error {
-	return c.Reader.RunsAfter(name, after, c.count(fn))
+	err := c.Reader.RunsAfter(name, after, c.count(fn))
+	if damaged := c.d.damaged; err == nil && damaged && after == 0 {
+		err = errBroken
+	}
+	return err
 }
 
 func (d *db) Update(ctx context.Context, fn func(engine.Tx) error) error {
@@ -243,6 +255,12 @@ func (d *db) Update(ctx context.Context, fn func(engine.Tx) error) error {
 	}
 	d.left--
 	d.updates++
+	if before := d.before; before != nil {
+		d.before = nil
+		d.mu.Unlock()
+		before()
+		d.mu.Lock()
+	}
 	spoiled, late := d.spoiled, d.late
 	d.mu.Unlock()
 	err := d.Store.Update(ctx, func(tx *store.Tx) error {
@@ -557,6 +575,8 @@ type workspaces struct {
 	made    map[string]bool
 	removed map[string]bool
 	fault   error
+	stays   func(ref string) error // nil: all can be removed
+	tries   int                    // to remove
 }
 
 func (w *workspaces) Make(run task.Run) (string, error) {
@@ -571,9 +591,15 @@ func (w *workspaces) Make(run task.Run) (string, error) {
 
 func (w *workspaces) Remove(run task.Run) error {
 	w.mu.Lock()
+	defer w.bell.ring()
+	defer w.mu.Unlock()
+	w.tries++
+	if w.stays != nil {
+		if err := w.stays(run.Ref()); err != nil {
+			return err
+		}
+	}
 	w.removed[run.Ref()] = true
-	w.mu.Unlock()
-	w.bell.ring()
 	return nil
 }
 

@@ -41,6 +41,7 @@ func (k *keeper) limits(rd Reader, name string) (task.Keep, error) {
 // number, oldest first, and reports whether there may be more.
 func (k *keeper) retainTask(name string) (more bool, err error) {
 	var old []task.Run
+	restarts := k.e.restarts.Load()
 	err = k.e.Store.View(func(rd Reader) error {
 		old, more = nil, false
 		limit, err := k.limits(rd, name)
@@ -53,7 +54,8 @@ func (k *keeper) retainTask(name string) (more bool, err error) {
 		}
 		a := *k.account(name)
 		now, misses := k.e.Clock.Now(), 0
-		return rd.RunsAfter(name, 0, func(run task.Run) bool {
+		// What is damaged stays, and keeps no other.
+		return k.e.legible(rd.RunsAfter(name, 0, func(run task.Run) bool {
 			kind := kindOf(&run)
 			switch {
 			case !k.counts(&run) || stay.numbers[run.Number]:
@@ -61,20 +63,22 @@ func (k *keeper) retainTask(name string) (more bool, err error) {
 			case stay.free(&a, kind) <= 1 || !exceeds(limit, &a, stay, &run, now):
 				misses++
 				return misses < keepMisses
+			case k.stuck[run.ID]:
 			case len(old) == forgetBatch:
 				more = true
 				return false
+			default:
+				old = append(old, run)
 			}
-			old = append(old, run)
 			a.runs[kind]--
 			a.bytes -= run.Bytes
 			return true
-		})
+		}))
 	})
 	if err != nil {
 		return false, err
 	}
-	return more, k.forgetAll(old)
+	return more, k.forgetAll(old, restarts)
 }
 
 // exceeds reports whether the oldest run that may go is over one of the bounds.
@@ -142,18 +146,24 @@ func (k *keeper) staying(rd Reader, name string) (staying, error) {
 	return stay, err
 }
 
-// forgetAll deletes the runs, and takes them out of the accounts.
-func (k *keeper) forgetAll(runs []task.Run) error {
+// forgetAll deletes the runs, which nobody read as of so many restarts, and takes
+// them out of the accounts. One that cannot be deleted keeps no other.
+func (k *keeper) forgetAll(runs []task.Run, restarts int64) (fault error) {
 	for i := range runs {
-		gone, err := k.e.forget(runs[i])
-		if err != nil {
-			return fmt.Errorf("run %s: %w", runs[i].Ref(), err)
-		}
-		if gone {
-			k.book(&runs[i], -1, -runs[i].Bytes)
+		run := &runs[i]
+		gone, err := k.forget(*run, restarts)
+		switch {
+		case errors.Is(err, task.ErrStopping), errors.Is(err, task.ErrStoreFailed):
+			return err
+		case err != nil:
+			fault = cmp.Or(fault, fmt.Errorf("run %s: %w", run.Ref(), err))
+			k.stuck[run.ID] = true
+			k.stuckBytes += run.Bytes
+		case gone:
+			k.book(run, -1, -run.Bytes)
 		}
 	}
-	return nil
+	return fault
 }
 
 // retainTotal forgets some of the oldest runs of all tasks, while all together
@@ -162,6 +172,7 @@ func (k *keeper) retainTotal() error {
 	var found []task.Run
 	last, more := k.from, false
 	free := map[string]*account{} // what may go of each task
+	restarts := k.e.restarts.Load()
 	err := k.e.Store.View(func(rd Reader) (err error) {
 		found, last, more = nil, k.from, false
 		clear(free)
@@ -179,11 +190,15 @@ func (k *keeper) retainTotal() error {
 			}
 			stay, ok := stays[run.Task]
 			if !ok {
-				if stay, err = k.staying(rd, run.Task); err != nil {
-					return false
+				a := *k.account(run.Task)
+				stay, err = k.staying(rd, run.Task)
+				if damaged := err != nil; damaged {
+					if err = k.e.legible(err); err != nil {
+						return false
+					}
+					a = account{} // nobody knows what of it may go
 				}
 				stays[run.Task] = stay
-				a := *k.account(run.Task)
 				for kind := range a.runs {
 					a.runs[kind] = stay.free(&a, kind)
 				}
@@ -194,7 +209,7 @@ func (k *keeper) retainTotal() error {
 			}
 			return true
 		})
-		return errors.Join(scanErr, err)
+		return errors.Join(k.e.legible(scanErr), err)
 	})
 	if err != nil {
 		return err
@@ -202,14 +217,18 @@ func (k *keeper) retainTotal() error {
 	// Those were found in the order in which they were made.
 	slices.SortStableFunc(found, func(a, b task.Run) int { return a.EndedAt.Compare(b.EndedAt) })
 	var old []task.Run
-	left := k.total
+	left := k.total - k.stuckBytes
 	for _, run := range found {
-		a := free[run.Task]
+		a, kind := free[run.Task], kindOf(&run)
 		if left <= k.e.KeepBytes || len(old) == forgetBatch {
 			more = true
 			break
 		}
-		if kind := kindOf(&run); a.runs[kind] > 1 {
+		switch {
+		case a.runs[kind] <= 1:
+		case k.stuck[run.ID]:
+			a.runs[kind]--
+		default:
 			a.runs[kind]--
 			left -= run.Bytes
 			old = append(old, run)
@@ -222,5 +241,5 @@ func (k *keeper) retainTotal() error {
 	default:
 		k.over, k.from = false, 0 // nothing is left that may go
 	}
-	return k.forgetAll(old)
+	return k.forgetAll(old, restarts)
 }

@@ -37,6 +37,11 @@ type keeper struct {
 	due      map[string]bool // tasks that may have too much
 	over     bool            // all together may have too much
 	from     task.RunID      // where to look for what all together have too much
+
+	// stuck are runs that could not be forgotten: they are taken for gone, so that
+	// others are neither kept for them nor go in their place, until Retain.
+	stuck      map[task.RunID]bool
+	stuckBytes int64
 }
 
 // account sums up ended runs of a task.
@@ -66,7 +71,7 @@ const (
 )
 
 func newKeeper(e *Engine) *keeper {
-	return &keeper{e: e, wake: make(chan struct{}, 1), changed: map[string]bool{}, accounts: map[string]*account{}, due: map[string]bool{}}
+	return &keeper{e: e, wake: make(chan struct{}, 1), changed: map[string]bool{}, accounts: map[string]*account{}, due: map[string]bool{}, stuck: map[task.RunID]bool{}}
 }
 
 // Retain applies what is kept to all runs, in the background. It is called now
@@ -136,14 +141,31 @@ func (k *keeper) lookForLimits() error {
 	})
 }
 
+// lookAt does so for those tasks alone.
+func (k *keeper) lookAt(names map[string]bool) error {
+	return k.e.Store.View(func(rd Reader) error {
+		for name := range names {
+			t, err := rd.Task(name)
+			if ignoreNotFound(err) != nil {
+				return err
+			}
+			if t.Keep != (task.Keep{}) {
+				k.needed = true
+				return nil
+			}
+		}
+		return nil
+	})
+}
+
 // piece does one piece of work and reports whether there may be more.
 func (k *keeper) piece() bool {
 	ended, changed := k.take()
 	for name := range changed {
 		k.due[name] = true
-		if !k.needed {
-			k.attempt("look for tasks that limit what is kept", k.lookForLimits)
-		}
+	}
+	if !k.needed && len(changed) > 0 {
+		k.attempt("look whether a task limits what is kept", func() error { return k.lookAt(changed) })
 	}
 	switch {
 	case len(ended) > 0:
@@ -160,8 +182,10 @@ func (k *keeper) piece() bool {
 		k.rest()
 	case len(k.due) > 0:
 		k.taskDue()
-	case k.over && k.e.KeepBytes > 0 && k.total > k.e.KeepBytes:
-		k.attempt("forget the oldest runs", k.retainTotal)
+	case k.over && k.e.KeepBytes > 0 && k.total-k.stuckBytes > k.e.KeepBytes:
+		if !k.attempt("forget the oldest runs", k.retainTotal) {
+			k.over, k.from = false, 0 // until something happens
+		}
 	default:
 		k.over = false
 		return false
@@ -204,6 +228,8 @@ func (k *keeper) take() (ended []task.RunID, changed map[string]bool) {
 	changed, k.changed = k.changed, map[string]bool{}
 	if k.all {
 		k.all, k.over, k.from = false, true, 0
+		clear(k.stuck)
+		k.stuckBytes = 0
 		for name := range k.accounts {
 			k.due[name] = true
 		}

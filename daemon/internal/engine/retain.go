@@ -7,9 +7,11 @@ import (
 	"github.com/stepd/stepd/daemon/internal/task"
 )
 
-// forget deletes one ended run, and reports whether it is gone. The files go
-// first: a crash in between leaves a run without its log, and the next try ends it.
-func (e *Engine) forget(run task.Run) (gone bool, err error) {
+// forget deletes one ended run, and reports whether it is gone. It stays where a
+// restart reads it that has been made since so many were. The files go first: a
+// crash in between leaves a run without its log, and the next try ends it.
+func (k *keeper) forget(run task.Run, restarts int64) (gone bool, err error) {
+	e := k.e
 	release, err := e.claim(context.Background(), run.ID)
 	if err != nil {
 		return false, err
@@ -21,6 +23,17 @@ func (e *Engine) forget(run task.Run) (gone bool, err error) {
 	// While it is claimed it stays ended, if it has not been continued before.
 	if current, err := e.Run(run.ID); err != nil || current.Status.Alive() {
 		return errors.Is(err, task.ErrNotFound), ignoreNotFound(err)
+	}
+	if e.restarts.Load() != restarts {
+		read := false
+		err := e.Store.View(func(rd Reader) error {
+			stay, err := k.staying(rd, run.Task)
+			read = stay.numbers[run.Number]
+			return err
+		})
+		if err != nil || read {
+			return false, err
+		}
 	}
 	if err := e.Workspaces.Remove(run); err != nil {
 		return false, err
@@ -55,6 +68,12 @@ func (e *Engine) stripOlder(ended task.Run) {
 	if !ended.Cause().Hook() && !part {
 		e.strip(ended.Task, ended.ID)
 	}
+	e.stripOvertaken(ended)
+}
+
+// stripOvertaken does so for the run itself, where it has ended later than newer
+// ones.
+func (e *Engine) stripOvertaken(ended task.Run) {
 	if ended.Status == task.RunCompleted || !e.overtaken(ended) {
 		return
 	}

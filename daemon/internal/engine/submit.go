@@ -155,7 +155,7 @@ func (e *Engine) make(tx Tx, now time.Time, def task.Task, run task.Run, own boo
 	run.TaskVersion = def.Version
 	switch {
 	case own:
-		run.DefinitionVersion = task.PrivateVersion(run.ID)
+		run.DefinitionVersion = task.PrivateVersion(run.ID, 0)
 		if err := tx.PutDefinition(run.DefinitionVersion, whole); err != nil {
 			return task.Run{}, err
 		}

@@ -136,7 +136,7 @@ func TestPrivateDefinitions(t *testing.T) {
 		if run, err = newRun(tx, "t", 1); err != nil {
 			return err
 		}
-		run.DefinitionVersion, run.Status = task.PrivateVersion(run.ID), task.RunCompleted
+		run.DefinitionVersion, run.Status = task.PrivateVersion(run.ID, 0), task.RunCompleted
 		if err := tx.PutDefinition(run.DefinitionVersion, task.Task{Name: "t", Version: 1, Description: "for once"}); err != nil {
 			return err
 		}
@@ -380,7 +380,7 @@ func TestAPrivateDefinitionOfADamagedTask(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		run.DefinitionVersion = task.PrivateVersion(run.ID)
+		run.DefinitionVersion = task.PrivateVersion(run.ID, 0)
 		return errors.Join(tx.PutDefinition(run.DefinitionVersion, task.Task{Name: "a", Version: 1}), tx.PutRun(run))
 	})
 	if err := s.Close(); err != nil {
@@ -392,7 +392,7 @@ func TestAPrivateDefinitionOfADamagedTask(t *testing.T) {
 		if done, err := tx.DeleteRun(1, 9); err != nil || !done {
 			t.Errorf("the run is not gone (%v)", err)
 		}
-		if _, err := tx.Definition("a", task.PrivateVersion(1)); !errors.Is(err, task.ErrNotFound) {
+		if _, err := tx.Definition("a", task.PrivateVersion(1, 0)); !errors.Is(err, task.ErrNotFound) {
 			t.Errorf("its definition is kept (%v)", err)
 		}
 		_, err := tx.Definition("a", 1)

@@ -166,7 +166,7 @@ func (m *model) step(t *rapid.T, tx *store.Tx) error {
 		case there && limit > 15:
 			run.DefinitionVersion = def.Version
 		case there && limit < 4:
-			run.DefinitionVersion = task.PrivateVersion(id)
+			run.DefinitionVersion = task.PrivateVersion(id, 0)
 			def.Description = "of one run"
 			if err := tx.PutDefinition(run.DefinitionVersion, def); err != nil {
 				return err
@@ -270,7 +270,7 @@ func (m *model) compare(tx *store.Tx) error {
 			}
 		}
 		for id := range m.last + 1 {
-			v := task.PrivateVersion(id)
+			v := task.PrivateVersion(id, 0)
 			def, err := tx.Definition(name, v)
 			if want := m.definitions()[fmt.Sprint(name, " ", v)]; want != (err == nil) || want && def.Description != "of one run" {
 				fail(fmt.Errorf("definition %s of run id %d: kept %t, want %t", name, id, err == nil, want))

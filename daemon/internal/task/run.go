@@ -113,8 +113,13 @@ const (
 )
 
 // PrivateVersion is the DefinitionVersion of a definition that belongs to that
-// run, and to restarts of it, alone. It is above all versions of tasks.
-func PrivateVersion(id RunID) uint64 { return 1<<63 | uint64(id) }
+// run, and to restarts of it, alone. It is above all versions of tasks. nth, less
+// than MaxPrivate, tells apart those that the run has had: a restart may be pinned
+// to one that the run itself has left.
+func PrivateVersion(id RunID, nth uint64) uint64 { return 1<<63 | nth<<48 | uint64(id) }
+
+// MaxPrivate is how many definitions of its own a run may have had at one time.
+const MaxPrivate = 1 << 15
 
 // Private reports whether the run's definition is its own.
 func (r *Run) Private() bool { return r.DefinitionVersion>>63 == 1 }
