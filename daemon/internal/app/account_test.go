@@ -22,7 +22,9 @@ type account struct {
 // run of a schedule is without its due time.
 func auditLedger(t *testing.T, data string) (a account) {
 	t.Helper()
-	db, err := store.Open(store.Options{Dir: data, BallastSize: -1})
+	// A plugin that the killed daemon was just about to start holds the lock until
+	// its program is loaded, which takes its time on a busy machine.
+	db, err := store.Open(store.Options{Dir: data, BallastSize: -1, LockTimeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 func (l *legacy) log(ref string, q api.LogQuery) (lines []api.LogLine) {
 	l.Helper()
+	q.Follow = true // to its end: the last lines come behind the end of the run
 	err := l.Logs(l.Context(), ref, q, func(line api.LogLine) error { lines = append(lines, line); return nil })
 	if err != nil {
 		l.Fatal(err)
