@@ -231,3 +231,42 @@ func TestCancelOfTheLastPlannedStep(t *testing.T) {
 	w.ends(id, task.RunCompleted)
 	w.wantCalls("plan p#1", "p/c1#1", "p/c2#1", "p/c2#2")
 }
+
+// Of many who cancel a run that waits one is the first, and the others are told so.
+func TestManyCancelWhatWaits(t *testing.T) {
+	w := newWorld(t, func(c *engine.Config) { c.MaxRuns = 1 })
+	w.start()
+	w.apply(def("t", step("a", 0)))
+	w.ctrl.on("a", (*exec).untilEnded)
+	w.submit("t")
+	w.began("a#1")
+	id := w.submit("t")
+	hold := make(chan struct{})
+	w.db.set(func(d *db) { d.hold = hold })
+	answers, asking := make(chan error), make(chan struct{})
+	const many = 20
+	for range many {
+		go func() {
+			asking <- struct{}{}
+			_, err := w.e.Cancel(t.Context(), id, "eve")
+			answers <- err
+		}()
+	}
+	for range many {
+		<-asking
+	}
+	w.bell.await(t, "the commit to be under way", func() bool { return w.db.waiting() > 0 })
+	w.db.set(func(d *db) { d.hold = nil })
+	close(hold)
+	first := 0
+	for range many {
+		if err := <-answers; err == nil {
+			first++
+		} else if !errors.Is(err, task.ErrState) {
+			t.Error(err)
+		}
+	}
+	if run := w.run(id); first != 1 || run.Status != task.RunCancelled {
+		t.Errorf("%d were the first; the run is %s", first, run.Status)
+	}
+}

@@ -64,6 +64,7 @@ func (q *queued) group() string {
 // how many the daemon carries out at all:
 //
 //   - one whose time has come,
+//   - one whose wish to cancel those that it replaces is durable,
 //   - of a batch the first, and that only when no other of it is carried out,
 //   - where fewer of its turn are carried out than its limit,
 //   - whose locks nobody has, and which is the first in order that wants them.
@@ -84,6 +85,7 @@ type queue struct {
 	locks  map[string]*lock
 	free   []*queued // those that may start, in order
 	held   map[task.RunID]bool
+	clears map[task.RunID]bool // they wait until those that they replace are cancelled
 }
 
 // group is runs of which only the first contends for what it needs.
@@ -106,7 +108,7 @@ type lock struct {
 }
 
 func newQueue() *queue {
-	return &queue{all: map[task.RunID]*queued{}, groups: map[string]*group{}, turns: map[string]*turn{}, locks: map[string]*lock{}, held: map[task.RunID]bool{}}
+	return &queue{all: map[task.RunID]*queued{}, groups: map[string]*group{}, turns: map[string]*turn{}, locks: map[string]*lock{}, held: map[task.RunID]bool{}, clears: map[task.RunID]bool{}}
 }
 
 func (u *queue) len() int { return len(u.all) }
@@ -160,6 +162,25 @@ func (u *queue) hold(id task.RunID) bool {
 // letGo takes that back.
 func (u *queue) letGo(id task.RunID) {
 	delete(u.held, id)
+	u.rejudge(id)
+}
+
+// clear keeps a run that waits from being started until cleared takes that back.
+// Unlike hold it says so in words.
+func (u *queue) clear(id task.RunID) {
+	if q := u.all[id]; q != nil {
+		u.clears[id] = true
+		u.free, _ = without(u.free, q, (*queued).compare)
+	}
+}
+
+func (u *queue) cleared(id task.RunID) {
+	delete(u.clears, id)
+	u.rejudge(id)
+}
+
+// rejudge looks again at a run of which nothing has changed but what keeps it.
+func (u *queue) rejudge(id task.RunID) {
 	if q := u.all[id]; q != nil && u.groups[q.group()] != nil && u.groups[q.group()].head == q {
 		u.judge(q)
 	}
@@ -325,7 +346,7 @@ func (u *queue) judge(q *queued) {
 }
 
 func (u *queue) mayStart(q *queued) bool {
-	if u.held[q.id] {
+	if u.held[q.id] || u.clears[q.id] {
 		return false
 	}
 	if t := u.turns[q.turn]; t != nil && q.limit > 0 && len(t.carried) >= q.limit {
@@ -396,6 +417,9 @@ func (u *queue) waitsFor(id task.RunID) string {
 	}
 	if _, found := slices.BinarySearchFunc(u.later, q, (*queued).compareTime); found {
 		return "its time, " + q.notBefore.Format(time.RFC3339)
+	}
+	if u.clears[id] {
+		return "the runs that it replaces to be cancelled"
 	}
 	if q.batch != "" {
 		g := u.group(q)

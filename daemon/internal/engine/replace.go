@@ -7,17 +7,28 @@ import (
 	"github.com/stepd/stepd/daemon/internal/task"
 )
 
-// replaceOlder has those runs cancelled that the run replaces. What a crash or
-// a stop leaves of that is done by the next Start. The caller holds mu.
+// replaceOlder has those runs cancelled that the run replaces, and keeps it from
+// being started before. What a crash or a stop leaves of that is done by the next
+// Start. The caller holds mu.
 func (e *Engine) replaceOlder(q *queued) {
 	if e.stopping {
 		return
 	}
+	e.queue.clear(q.id)
 	e.done.Add(1)
 	go func() {
 		defer e.done.Done()
 		e.replace(q.id)
+		e.cleared(q.id)
 	}()
+}
+
+// cleared lets the run start as others do.
+func (e *Engine) cleared(id task.RunID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.queue.cleared(id)
+	e.dispatch()
 }
 
 // replace returns when the wish to cancel is durable for all of them, when the
@@ -53,7 +64,10 @@ func (e *Engine) replace(id task.RunID) {
 				stop()
 			}
 		case errors.Is(fault, task.ErrStopping):
-			<-moved // it was committed and has no place yet, or is being cancelled by somebody else
+			// It was committed and has no place yet, or never gets one, as what it is by
+			// cannot be read: that must not hold up the night.
+			e.cleared(id)
+			<-moved
 		default:
 			e.Logger.Warn("runs that a schedule replaces are not cancelled", "run", id, "error", fault)
 			return

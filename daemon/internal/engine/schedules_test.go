@@ -128,6 +128,41 @@ func TestARunThatReplaces(t *testing.T) {
 	}
 }
 
+// Nothing that replaces starts while what it replaces is still being cancelled.
+func TestWhatReplacesWaitsForTheWishToBeDurable(t *testing.T) {
+	w := newWorld(t, func(c *engine.Config) { c.MaxRuns = 1 })
+	w.start()
+	w.apply(def("t", step("a", 0)), def("u", step("b", 0)))
+	open := make(chan struct{})
+	w.ctrl.on("b", func(x *exec) task.Outcome { return x.gate(open) })
+	w.submit("u")
+	w.began("b#1")
+	old := w.submit("t")
+	var run task.Run
+	err := w.db.Update(t.Context(), func(tx engine.Tx) error {
+		d, err := tx.Task("t")
+		if err != nil {
+			return err
+		}
+		run, err = w.e.SubmitIn(tx, d, due(replaces))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold := make(chan struct{})
+	w.db.set(func(d *db) { d.hold = hold })
+	w.e.Adopt(run)
+	w.bell.await(t, "the cancel to be under way", func() bool { return w.db.waiting() > 0 })
+	w.waitsFor(run.ID, "the runs that it replaces to be cancelled")
+	w.db.set(func(d *db) { d.hold = nil })
+	close(hold)
+	w.ends(old, task.RunCancelled)
+	close(open)
+	w.ends(run.ID, task.RunCompleted)
+	w.wantCalls("b#1", "a#1")
+}
+
 // The wish to replace outlives whatever keeps it from being carried out.
 func TestReplacingAcrossACrash(t *testing.T) {
 	for name, adopt := range map[string]bool{"before it is adopted": false, "before anybody is cancelled": true} {
