@@ -141,6 +141,7 @@ func statusStuck(l *legacy) {
 	l.makes(`{"name":"backup","steps":[` + toldStep("one", `,"stuck_after":"5m","settings":{"hold":"pipe"}`) + `]}`)
 	ref := begin(l, l.Client, "backup")
 	l.carries(ref)
+	eventually(l, "the step has said all that it says", func() bool { return l.detail(ref).Steps[0].LastSaid != "" })
 	l.wants("at first", l.detail(ref).Stuck, false)
 	l.clock.advance(6 * time.Minute)
 	eventually(l, "it is shown as stuck", func() bool { return l.detail(ref).Stuck })

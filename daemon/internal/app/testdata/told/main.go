@@ -64,6 +64,7 @@ func run(ctx context.Context, step *sdk.Step[settings]) error {
 	if step.Settings.Hold == "" {
 		return nil
 	}
+	step.Log().Debug("all is told, it waits") // nothing more is heard of it
 	opened := make(chan error, 1)
 	go func() {
 		f, err := os.Open(step.Info.Path(step.Settings.Hold)) // blocks until there is a writer
